@@ -1,0 +1,190 @@
+"""Jupyter alone: JupyterLab or Notebook 7, behind one password, with kernels that nobody else can reach."""
+
+import os
+import pwd
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ood_runtime import jupyter_home
+from ood_runtime.context import Context, Software
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.passwords import jupyter_hash
+from ood_runtime.plan import File, Part, Plan, combine
+from ood_runtime.probes import JupyterLogin
+from ood_runtime.render import render
+from ood_runtime.service import Service
+from ood_runtime.settings import Settings
+
+PORT = "jupyter"
+SECRETS = {"password": "password", "salt": "hexadecimal", "xsrf": "hexadecimal"}
+
+
+class JupyterApp:
+    """JupyterLab or Notebook 7."""
+
+    name = "jupyter"
+    summary = "JupyterLab, or Notebook 7"
+    ports: tuple[str, ...] = (PORT,)
+    secrets: Mapping[str, str] = SECRETS
+
+    def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
+        """Jupyter."""
+        return Software(jupyter=find(settings, environment))
+
+    def plan(self, context: Context) -> Plan:
+        """The server."""
+        return combine(self.name, url(context), server(context))
+
+
+def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
+    """The Jupyter that the settings name, or the nearest one."""
+    return jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+
+
+def server(context: Context, kernels: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> Part:
+    """The Jupyter server of a session, with the kernelspecs called ``kernels`` beside those that it finds itself."""
+    files = [
+        File("jupyter/jupyter_config.py", _config(context), secret=True),
+        File("jupyter/jupyter_server.py", _starter(context)),
+        *(file for kernel in kernels for file in _kernelspec(kernel)),
+    ]
+    grant = context.grant
+    return Part(
+        files=tuple(files),
+        directories=("jupyter/workspaces",),
+        services=(_service(context, environment or {}),),
+        connection={
+            "host": context.place.host,
+            "port": grant.ports[PORT],
+            "password": grant.secrets["password"],
+            "xsrf": grant.secrets["xsrf"],
+            "base_url": base_url(context),
+        },
+    )
+
+
+def base_url(context: Context) -> str:
+    """The path under which the portal's proxy reaches the server (paper, section 3.1)."""
+    return f"{context.settings.portal.node_uri}/{context.place.host}/{context.grant.ports[PORT]}/"
+
+
+def url(context: Context) -> str:
+    """Where a person finds the server: through the portal, or on this node."""
+    origin = context.settings.portal.origin or f"http://{context.place.host}:{context.grant.ports[PORT]}"
+    return origin + base_url(context)
+
+
+def _service(context: Context, environment: Mapping[str, str]) -> Service:
+    jupyter = _jupyter(context)
+    private = context.directories.private / "jupyter"
+    argv = (
+        (str(jupyter.python), str(private / "jupyter_server.py"))
+        if jupyter.python
+        else (str(jupyter.command), f"--config={private / 'jupyter_config.py'}")
+    )
+    search = context.environment.get("JUPYTER_PATH")
+    port = context.grant.ports[PORT]
+    return Service(
+        name="jupyter",
+        argv=argv,
+        environment={
+            "JUPYTER_RUNTIME_DIR": str(context.directories.sockets / "jupyter"),
+            "JUPYTER_PATH": os.pathsep.join(filter(None, (str(private), search))),
+            "JUPYTER_TOKEN": None,
+            "OOD_RUNTIME_SESSION_DIR": str(context.directories.session),
+            **_writable_home(context),
+            **environment,
+        },
+        directory=_root_directory(context),
+        ready=JupyterLogin(
+            address=_reachable(context.place.address),
+            port=port,
+            base_url=base_url(context),
+            password=context.grant.secrets["password"],
+        ),
+        ready_seconds=context.settings.timeouts.ready,
+        ports=(port,),
+    )
+
+
+def _config(context: Context) -> str:
+    settings, grant = context.settings.jupyter, context.grant
+    session_workspaces = context.directories.private / "jupyter" / "workspaces"
+    return render(
+        "jupyter_config.py.j2",
+        ip=context.place.address,
+        port=grant.ports[PORT],
+        base_url=base_url(context),
+        password_hash=jupyter_hash(grant.secrets["password"], grant.secrets["salt"]),
+        root_dir=str(_root_directory(context)),
+        allow_origin=context.settings.portal.origin or "",
+        kernel_transport=settings.kernel_transport,
+        terminal_shell=settings.shell or _login_shell(),
+        workspaces_dir=str(session_workspaces) if settings.workspace == "session" else None,
+        default_url="/lab" if settings.interface == "lab" else "/tree",
+        extra_config=str(settings.config) if settings.config else None,
+        allow_root=context.allow_root,
+        certfile=None,
+    )
+
+
+def _starter(context: Context) -> str:
+    return render(
+        "jupyter_server.py.j2",
+        config=str(context.directories.private / "jupyter" / "jupyter_config.py"),
+        interface=context.settings.jupyter.interface,
+        lazy_imports=context.settings.jupyter.fast_import,
+    )
+
+
+def _kernelspec(name: str) -> list[File]:
+    """The files of a kernelspec that comes with the package."""
+    entries = sorted(_kernelspecs().joinpath(name).iterdir(), key=lambda entry: entry.name)
+    return [File(f"jupyter/kernels/{name}/{entry.name}", entry.read_bytes()) for entry in entries]
+
+
+def _kernelspecs() -> Traversable:
+    packaged = resources.files("ood_runtime").joinpath("kernelspecs")
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "kernelspecs"
+
+
+def _jupyter(context: Context) -> Jupyter:
+    if not context.software.jupyter:
+        raise OodRuntimeError("this app was planned without looking for Jupyter")
+    return context.software.jupyter
+
+
+def _root_directory(context: Context) -> Path:
+    root = context.settings.jupyter.root_dir or Path(context.environment.get("HOME") or "/")
+    return root if root.is_dir() else context.directories.session
+
+
+def _writable_home(context: Context) -> dict[str, str]:
+    """Other places for what Jupyter and IPython keep, where the home directory takes nothing."""
+    home = Path(context.environment.get("HOME") or "/nonexistent")
+    if os.access(home, os.W_OK):
+        return {}
+    scratch = context.directories.scratch
+    return {
+        "JUPYTER_CONFIG_DIR": str(scratch / "jupyter-config"),
+        "JUPYTER_DATA_DIR": str(scratch / "jupyter-data"),
+        "IPYTHONDIR": str(scratch / "ipython"),
+    }
+
+
+def _login_shell() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    except KeyError:
+        return "/bin/sh"
+
+
+def _reachable(address: str) -> str:
+    """An address to ask at, for one to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+
+
+APP = JupyterApp()

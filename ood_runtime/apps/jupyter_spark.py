@@ -1,0 +1,44 @@
+"""Jupyter with a Spark cluster: the two parts side by side, and a kernel that brings them together (paper, section 4.1)."""
+
+from collections.abc import Mapping
+
+from ood_runtime import spark_cluster, spark_software
+from ood_runtime.apps import find_all, jupyter
+from ood_runtime.context import Context, Software, SparkSoftware
+from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.plan import Plan, combine
+from ood_runtime.settings import Settings
+
+
+class JupyterSparkApp:
+    """Jupyter with a Spark cluster on the nodes of the job."""
+
+    name = "jupyter-spark"
+    summary = "Jupyter with a Spark cluster on the nodes of the job"
+    ports: tuple[str, ...] = (jupyter.PORT, *spark_cluster.PORTS)
+    secrets: Mapping[str, str] = jupyter.SECRETS | spark_cluster.SECRETS
+
+    def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
+        """Jupyter, Spark, Java, and a Python for notebooks that Jupyter can start."""
+        jupyters: list[Jupyter] = []
+        sparks: list[SparkSoftware] = []
+        find_all(
+            lambda: jupyters.append(jupyter.find(settings, environment)),
+            lambda: sparks.append(spark_software.find(settings.spark, next(iter(jupyters), None), environment)),
+        )
+        return Software(jupyter=jupyters[0], spark=sparks[0])
+
+    def plan(self, context: Context) -> Plan:
+        """The server and the cluster."""
+        kernel = spark_cluster.pyspark_kernel(context)
+        environment = {"OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_cluster.KERNEL)}
+        return combine(
+            self.name,
+            jupyter.url(context),
+            jupyter.server(context, kernels=("pyspark",), environment=environment),
+            kernel,
+            spark_cluster.cluster(context),
+        )
+
+
+APP = JupyterSparkApp()

@@ -1,0 +1,170 @@
+"""The only place that knows which class-data archives belong to a Java and a Spark, and how a JVM uses them.
+
+An archive holds the parsed and verified classes of a JVM that did the same work before; the JVM maps
+it and starts in about half the time. docs/decisions/0006-class-data-archives.md has the measurements.
+``class_data_build`` makes archives; here they are only looked up.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ood_runtime.java import Java, garbage_collector
+from ood_runtime.spark_home import Spark
+
+# Goes up whenever an archive is made in another way, so that nobody uses an old one.
+RECIPE = 1
+
+DAEMON, DRIVER, EXECUTOR = "daemon.jsa", "driver.jsa", "executor.jsa"
+_MOST_LINKS = 40
+# The Java release that knows the log tag "aot".
+_AOT_LOG_TAG = 25
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The archives for one pair of Java and Spark.
+
+    ``conf_dir`` is an empty directory: executors find their archive only when the Worker runs with
+    it as SPARK_CONF_DIR, since it stands in their class path.
+    """
+
+    directory: Path
+    daemon: Path
+    driver: Path
+    executor: Path | None
+    conf_dir: Path
+
+
+def find(java: Java, spark: Spark, directories: Sequence[Path]) -> Archives | None:
+    """The first archives under ``directories`` that fit and that nobody else can have planted."""
+    name = key(java, spark)
+    for directory in directories:
+        archives = at(directory, name)
+        files = [archives.daemon, archives.driver, archives.conf_dir]
+        if not all(path.exists() for path in files):
+            continue
+        if archives.executor:
+            files.append(archives.executor)
+        if not any(distrust(path) for path in files):
+            return archives
+    return None
+
+
+def at(directory: Path, name: str) -> Archives:
+    """The archives called ``name`` (a ``key``) under ``directory``."""
+    home = directory.absolute() / name
+    executor = home / EXECUTOR
+    return Archives(home, home / DAEMON, home / DRIVER, executor if executor.exists() else None, home.parent / "conf")
+
+
+def key(java: Java, spark: Spark) -> str:
+    """A name that changes with everything an archive depends on.
+
+    The JVM checks its build and the jars once more when it maps an archive, and goes on without.
+    """
+    digest = hashlib.sha256()
+    digest.update(f"{RECIPE}\0{java.version}\0{os.path.realpath(java.home)}\0{spark.version}\0".encode())
+    digest.update(_seen(java.home / "lib" / "server" / "libjvm.so"))
+    # In the order of the directory: the class path of an executor is a wildcard, and the JVM takes it so.
+    with os.scandir(spark.home / "jars") as entries:
+        for entry in entries:
+            status = entry.stat()
+            digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    digest.update(os.fsencode(spark.home))
+    return f"{spark.version}-java{java.major}-{digest.hexdigest()[:20]}"
+
+
+def classpath(spark: Spark) -> str:
+    """The class path for JVMs that are started without Spark's scripts: every jar, sorted.
+
+    Not a wildcard: that has the order of the directory, which a copy of it need not keep.
+    """
+    return os.pathsep.join(map(str, spark.jars))
+
+
+def daemon_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
+    """Options for Master and Worker: small heaps and little work, so the quick compiler alone."""
+    return (
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        *_shared(java, archives.daemon if archives else None),
+    )
+
+
+def driver_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
+    """Options for a driver: nothing that costs throughput."""
+    return (*_collector(java), *_shared(java, archives.driver if archives else None))
+
+
+def executor_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
+    """Options for ``spark.executor.extraJavaOptions``: nothing that costs throughput."""
+    return (*_collector(java), *_shared(java, archives.executor if archives else None))
+
+
+def as_property(options: Sequence[str]) -> str:
+    """Several options as the value of a property such as ``spark.executor.extraJavaOptions``.
+
+    Quoted as Spark's Utils.splitCommandString reads it.
+    """
+    return " ".join(_quoted(option) for option in options)
+
+
+def distrust(path: Path) -> str | None:
+    """Why another user could have put something else at ``path``; None when only root and we could.
+
+    Every directory on the way is looked at, also those that symbolic links lead through. A sticky
+    directory that all may write to (/tmp) is passed only on the way to something that is ours or
+    root's, which others can neither remove nor rename there.
+    """
+    pending = list(reversed(path.absolute().parts[1:]))
+    here, links = Path("/"), 0
+    while True:
+        status = here.lstat()
+        if status.st_uid not in {0, os.geteuid()}:
+            return f"{here} belongs to another user"
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > _MOST_LINKS:
+                return f"{here} has too many symbolic links"
+            target = here.readlink()
+            pending.extend(reversed([part for part in target.parts if part != "/"]))
+            here = Path("/") if target.is_absolute() else here.parent
+            continue
+        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and pending
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+            return f"{here} can be written by others"
+        if not pending:
+            return None
+        part = pending.pop()
+        here = here.parent if part == ".." else here / part
+
+
+def _collector(java: Java) -> tuple[str, ...]:
+    flag = garbage_collector(java)
+    return (flag,) if flag else ()
+
+
+def _shared(java: Java, archive: Path | None) -> tuple[str, ...]:
+    if archive is None:
+        return ()
+    # Without a word when the archive does not fit: the JVM then starts as if there were none.
+    quiet = "-Xlog:cds*=off,aot*=off" if java.major >= _AOT_LOG_TAG else "-Xlog:cds*=off"
+    return ("-Xshare:auto", f"-XX:SharedArchiveFile={archive}", quiet)
+
+
+def _quoted(option: str) -> str:
+    if not any(char in " \t\n\"'\\" for char in option):
+        return option
+    return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _seen(path: Path) -> bytes:
+    try:
+        status = path.stat()
+    except OSError:
+        return b""
+    return f"{status.st_size}\0{status.st_mtime_ns}\0".encode()

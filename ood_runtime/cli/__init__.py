@@ -1,0 +1,54 @@
+"""The command line. Each command is a module here that is loaded only when it is used.
+
+The list of commands costs no import: people, shells and batch scripts ask for it all day.
+"""
+
+import os
+import sys
+
+from ood_runtime import __version__
+
+# command -> what it does; its module is ood_runtime.cli.COMMAND
+COMMANDS = {
+    "start": "run a session in this allocation, in the foreground, until it ends",
+    "plan": "print everything that start would write and run, secrets masked; starts nothing",
+    "status": "what runs where; --watch follows, --json is for programs",
+    "logs": "the session's logs; -f follows",
+    "stop": "end the session of this directory and wait until it is gone",
+    "doctor": "check this node: Java, Spark, Jupyter, host name, ports and more",
+    "apps": "what can be started here, and what is missing for the rest",
+    "archives": "build the class-data archives that make Java start fast, ahead of the first session",
+    "config": "show the settings and where each comes from; their schema; what a key means",
+}
+
+_HELP = f"""Usage: ood-runtime COMMAND [OPTIONS] [ARGUMENTS]
+
+  Jupyter and RStudio with a Spark cluster, inside a batch job.
+
+Commands:
+{"".join(f"  {name:<10}{summary}" + chr(10) for name, summary in COMMANDS.items())}
+Options:
+  --version  show the version and exit
+  --help     show this text and exit; `ood-runtime COMMAND --help` tells more
+
+Shell completion: eval "$(_OOD_RUNTIME_COMPLETE=bash_source ood-runtime)"   (or zsh_source, fish_source)
+"""
+
+
+def main() -> None:
+    """Run the command line; exits with the status that the contract gives (errors.py)."""
+    arguments = sys.argv[1:]
+    if arguments in ([], ["--help"], ["-h"]) and not _completing():
+        sys.stdout.write(_HELP)
+        return
+    if arguments == ["--version"]:
+        sys.stdout.write(f"ood-runtime {__version__}\n")
+        return
+    from ood_runtime.cli.group import run  # noqa: PLC0415  (click is only needed from here on)
+
+    run()
+
+
+def _completing() -> bool:
+
+    return "_OOD_RUNTIME_COMPLETE" in os.environ

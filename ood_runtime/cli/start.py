@@ -1,0 +1,52 @@
+"""``ood-runtime start APP``."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ood_runtime import guard, lifecycle
+from ood_runtime.cli import options
+from ood_runtime.cli.group import report
+from ood_runtime.errors import OodRuntimeError, SettingsError
+from ood_runtime.progress import Progress
+
+
+@click.command("start")
+@click.argument("app")
+@options.session_directory(default_here=False)
+@options.settings()
+@click.option("--launcher", help="The scheduler's launcher to use, instead of the one that is detected.")
+@click.option("--allow-root", is_flag=True, help="Run as root: for a demonstration in a container, or a test.")
+def command(
+    app: str,
+    session_dir: Path | None,
+    config_files: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    launcher: str | None,
+    allow_root: bool,
+) -> None:
+    """Run a session of APP in this allocation, in the foreground, until it ends.
+
+    Writes connection.yml into the session's directory when the session is ready, and removes it when that is over.
+
+    \b
+    Exit status: 0 ended as asked; 2 bad usage or settings; 3 something is missing on this node;
+    4 a service was not ready in time; 5 a service died; 128+N ended by signal N.
+    """
+    if os.geteuid() == 0 and not allow_root:
+        raise SettingsError(
+            "start refuses to run as root: everything in the session, notebooks included, would have root's power",
+            remedy="run it as the user who will work in it, or add --allow-root in a container or a test",
+        )
+    asked = options.request(app, session_dir, config_files, overrides, launcher=launcher, allow_root=allow_root)
+
+    def work(announce: guard.Announce) -> int:
+        try:
+            return lifecycle.run(asked, announce, Progress())
+        except OodRuntimeError as error:
+            report(error)
+            return error.exit_status
+
+    sys.exit(guard.run(work))

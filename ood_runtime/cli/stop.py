@@ -1,0 +1,42 @@
+"""``ood-runtime stop``."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import click
+
+from ood_runtime import processes, session
+from ood_runtime.cli import options
+from ood_runtime.errors import NotReadyError
+
+
+@click.command("stop")
+@options.session_directory(default_here=True)
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait until it is gone.")
+def command(session_dir: Path, timeout: float) -> None:
+    """End the session of this directory and wait until it is gone.
+
+    Works from any node that sees the directory. Also clears up after a session that was killed.
+    """
+    record = session.read_record(session_dir)
+    if not session.running(session_dir):
+        for notice in session.clear(session_dir):
+            click.echo(notice)
+        click.echo("the session is over")
+        return
+    session.ask_to_stop(session_dir)
+    here = record.host == socket.gethostname()
+    if here and processes.started_at(record.pid) == record.started_at:
+        os.kill(record.pid, signal.SIGUSR1)  # look now
+    deadline = time.monotonic() + timeout
+    while session.running(session_dir):
+        if time.monotonic() > deadline:
+            raise NotReadyError(
+                f"the session on {record.host} has not ended after {timeout:.0f} s",
+                remedy="end its job with the scheduler (scancel, qdel), then run this again",
+            )
+        time.sleep(0.05)
+    click.echo("the session is over")

@@ -1,0 +1,39 @@
+"""connection.yml: what the portal reads, there only while it is true.
+
+Its existence tells the portal that the session is ready, so it is written last and removed first. Every
+string is in JSON's quotes, which YAML reads as they are: the portal's reader takes an unquoted 01234567
+for an octal number, and stops with an error at some words.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ood_runtime.errors import SessionError
+from ood_runtime.secret import Secret
+from ood_runtime.session import CONNECTION, write
+
+
+def publish(directory: Path, connection: Mapping[str, str | int | Secret]) -> None:
+    """Write connection.yml, whole or not at all, readable by its owner only.
+
+    Raises SessionError when it cannot be written: then nobody could reach the session.
+    """
+    try:
+        write(directory / CONNECTION, text(connection), 0o600, durable=True)
+    except OSError as error:
+        raise SessionError(
+            f"cannot write {directory / CONNECTION}: {error.strerror}",
+            remedy="see that the directory has room (`df`, `quota`)",
+        ) from error
+
+
+def withdraw(directory: Path) -> None:
+    """Remove connection.yml: what it says is about to be untrue."""
+    (directory / CONNECTION).unlink(missing_ok=True)
+
+
+def text(connection: Mapping[str, str | int | Secret]) -> str:
+    """The text of connection.yml."""
+    plain = {key: value.reveal() if isinstance(value, Secret) else value for key, value in connection.items()}
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in plain.items())

@@ -1,0 +1,57 @@
+"""All that an app may know when it makes its plan. Values only; whoever reads this needs the settings' libraries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ood_runtime.allocation import Allocation
+from ood_runtime.class_data import Archives
+from ood_runtime.java import Java
+from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.plan import Directories, Grant, Place
+from ood_runtime.settings import Settings
+from ood_runtime.spark_home import Spark
+
+
+@dataclass(frozen=True)
+class SparkSoftware:
+    """The Spark and the Java of a session, and what was made for the pair.
+
+    ``python`` is the interpreter of drivers and executors. ``archives`` are None when there are none yet;
+    ``archive_directory`` is where to build them, or None. ``ui_filter`` is the jar that closes the web interfaces
+    of a Spark that has no filter of its own.
+    """
+
+    spark: Spark
+    java: Java
+    python: Path
+    archives: Archives | None
+    archive_directory: Path | None
+    ui_filter: bytes | None
+    site_conf: Mapping[str, str]
+    conf_directory: Path | None
+
+
+@dataclass(frozen=True)
+class Software:
+    """What was found on this node for an app."""
+
+    jupyter: Jupyter | None = None
+    spark: SparkSoftware | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
+
+    ``environment`` is the job's; ``allow_root`` says that root may run the session.
+    """
+
+    settings: Settings
+    allocation: Allocation
+    software: Software
+    place: Place
+    directories: Directories
+    grant: Grant
+    environment: Mapping[str, str]
+    allow_root: bool = False

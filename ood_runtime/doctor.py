@@ -1,0 +1,188 @@
+"""What a session needs of this node, looked at one by one, each with what to do about it."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ood_runtime import apps, class_data, java, jupyter_home, launchers, limits, place, ports, spark_home
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.planning import scratch_base
+from ood_runtime.settings import Settings
+from ood_runtime.settings.sizes import GIB
+from ood_runtime.spark_software import archive_directories, find_python
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+_LEAST_SCRATCH = GIB  # bytes; shuffle data of a small job
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``state`` is good, warning (a session runs, but not at its best) or bad."""
+
+    what: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings, environment: Mapping[str, str], app: str | None = None) -> list[Finding]:
+    """Look at everything, or at what ``app`` needs. Never raises: what cannot be looked at is a finding."""
+    checks: list[tuple[str, Callable[[Settings, Mapping[str, str]], Iterator[Finding]]]] = [
+        ("Python", _python),
+        ("scheduler", _scheduler),
+        ("host name", _host),
+        ("ports", _ports),
+        ("scratch space", _scratch),
+        ("home directory", _home),
+    ]
+    if app is None or app.startswith("jupyter"):
+        checks.append(("Jupyter", _jupyter))
+    if app is None or app.endswith("-spark"):
+        checks += [("Spark", _spark), ("Java", _java), ("PySpark kernel", _kernel)]
+    findings = []
+    for what, check in checks:
+        try:
+            findings += list(check(settings, environment))
+        except OodRuntimeError as error:
+            findings.append(Finding(what, BAD, error.what, error.remedy))
+    return findings
+
+
+def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """For each app what it lacks on this node, in words; nothing when it can be started."""
+    answers = {}
+    for name, app in sorted(apps.available().items()):
+        try:
+            app.find(settings, environment)
+            answers[name] = ""
+        except OodRuntimeError as error:
+            answers[name] = error.what
+    return answers
+
+
+def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    yield Finding("Python", GOOD, f"{platform.python_version()} at {sys.executable}")
+
+
+def _scheduler(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    launcher = launchers.choose(settings.launcher, environment)
+    given = limits.here()
+    yield Finding(
+        "scheduler",
+        GOOD,
+        f"launcher {launcher.name}; {given.cpus} CPUs and {given.memory / GIB:.1f} GiB for this process",
+    )
+
+
+def _host(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    found = place.find(settings.host, settings.address, environment)
+    detail = f"{found.host}, listening on {found.address}"
+    if found.address.startswith("127.") or found.address == "::1":
+        yield Finding(
+            "host name",
+            WARNING,
+            f"{detail}: only this machine reaches that",
+            "behind a portal on another machine, let the name stand for this node's network address (/etc/hosts, DNS), "
+            "or set address",
+        )
+    else:
+        yield Finding("host name", GOOD, detail)
+
+
+def _ports(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    low, high = settings.ports.min, settings.ports.max
+    taken = {listener.port for listener in ports.listeners() if low <= listener.port <= high}
+    free = high - low + 1 - len(taken)
+    yield Finding(
+        "ports",
+        GOOD if free >= 10 else BAD,
+        f"{free} of {high - low + 1} free between {low} and {high}",
+        "" if free >= 10 else "widen ports.min and ports.max",
+    )
+
+
+def _scratch(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    base, notices = scratch_base(environment)
+    free = shutil.disk_usage(base).free
+    detail = f"{base}, {free / GIB:.1f} GiB free"
+    if notices:
+        yield Finding(
+            "scratch space",
+            WARNING,
+            f"{'; '.join(notices)} ({detail})",
+            "set TMPDIR to a directory of the node's own disk",
+        )
+    elif free < _LEAST_SCRATCH:
+        yield Finding("scratch space", WARNING, detail, "free some, or set TMPDIR to a larger disk")
+    else:
+        yield Finding("scratch space", GOOD, detail)
+
+
+def _home(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    home = Path(environment.get("HOME") or "/nonexistent")
+    try:
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        yield Finding(
+            "home directory",
+            WARNING,
+            f"{home} cannot be written to: {error.strerror}",
+            "free some of your quota; until then Jupyter forgets its settings, and nothing is cached",
+        )
+    else:
+        yield Finding("home directory", GOOD, str(home))
+
+
+def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    yield Finding("Jupyter", GOOD, f"{found.interface} {found.version} at {found.command}")
+    if found.python and os.access(found.command, os.X_OK) and not found.has_ipykernel:
+        yield Finding(
+            "Python kernel", WARNING, f"{found.python} has no ipykernel", f"{found.python} -m pip install ipykernel"
+        )
+
+
+def _spark(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    found = spark_home.find(settings.spark.home, environment)
+    yield Finding("Spark", GOOD, f"{found.version} at {found.home}")
+
+
+def _java(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    found = java.find(settings.spark.java_home, environment)
+    detail = f"{found.version} at {found.home} ({found.where})"
+    try:
+        spark = spark_home.find(settings.spark.home, environment)
+    except OodRuntimeError:
+        yield Finding("Java", GOOD, detail)
+        return
+    reason, caution = java.fits(found, spark), java.caution(found, spark)
+    if reason:
+        yield Finding("Java", BAD, f"{detail}: {reason}", "set spark.java_home to Java 17 or 21")
+    elif caution:
+        yield Finding("Java", WARNING, f"{detail}: {caution}")
+    else:
+        yield Finding("Java", GOOD, f"{detail}; fits Spark {spark.version}")
+    archives = class_data.find(found, spark, archive_directories(settings.spark, environment))
+    if archives:
+        yield Finding("class-data archives", GOOD, str(archives.directory))
+    elif settings.spark.class_data != "off":
+        yield Finding(
+            "class-data archives",
+            WARNING,
+            "none yet; sessions start about twice as fast with them",
+            "`ood-runtime archives build`, or wait: the next session builds them",
+        )
+
+
+def _kernel(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    except OodRuntimeError:
+        found = None
+    yield Finding("PySpark kernel", GOOD, str(find_python(settings.spark.python, found, environment)))

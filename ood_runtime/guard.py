@@ -1,0 +1,91 @@
+"""Two processes keep a session: whichever is killed, the other one clears up.
+
+The guard is the process that the job script started; the supervisor is its child, and all services descend
+from that. When the supervisor is killed, the kernel hands its descendants to the guard, which ends them,
+withdraws connection.yml and erases the secrets. When the guard is killed, the supervisor gets SIGTERM and
+ends the session in order.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from ood_runtime import processes, session, status
+from ood_runtime.errors import ServiceDiedError
+from ood_runtime.supervisor import END_SIGNALS, SIGNALS
+
+Announce = Callable[[Path, str, str], None]
+
+
+def run(work: Callable[[Announce], int]) -> int:
+    """Run ``work`` in a guarded child and give its exit status; 128+N when it was ended by signal N.
+
+    ``work`` gets a function to call with the session's directory, identifier and app as soon as they are known.
+    """
+    processes.adopt_orphans()
+    read_end, write_end = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    guard = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        _supervise(work, guard, write_end)
+    os.close(write_end)
+    _forward_signals(child)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with os.fdopen(read_end) as announced:
+        lines = announced.read().splitlines()
+    if ended < 0:
+        for line in lines:
+            _clear_up(**json.loads(line), number=-ended)
+        processes.end(processes.descendants, seconds=5)
+        return 128 - ended
+    return ended
+
+
+def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> None:
+    """The child: never returns."""
+    exit_status = 1
+    try:
+        processes.die_with_parent(signal.SIGTERM)
+        SIGNALS.install()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        if os.getppid() == guard:
+
+            def announce(directory: Path, identifier: str, app: str) -> None:
+                line = json.dumps({"directory": str(directory), "identifier": identifier, "app": app})
+                os.write(write_end, line.encode() + b"\n")
+
+            exit_status = work(announce)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_status)
+
+
+def _forward_signals(child: int) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
+        processes.send([child], signal.Signals(number))
+
+    for number in END_SIGNALS:
+        signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+
+
+def _clear_up(directory: str, identifier: str, app: str, number: int) -> None:
+    """The supervisor was killed: end what it started, and leave nothing secret."""
+    root = Path(directory)
+    processes.end(lambda: {*processes.descendants(), *processes.marked(identifier)}, seconds=5)
+    session.clear(root)
+    name = signal.Signals(number).name
+    error = ServiceDiedError(
+        f"the supervisor of this session was ended by {name}",
+        remedy="see the job's memory limit, and who or what sent the signal",
+    )
+    state = status.Status(root, identifier, app, os.uname().nodename)
+    state.fail(error)
+    print(f"ood-runtime: {error.what}; everything that it had started is gone", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,60 @@
+"""Launchers: each knows one scheduler. A module here, or an entry point in ``ood_runtime.launchers``.
+
+A launcher answers: is this job yours (``detect``), and what were we given (``allocation``).
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from ood_runtime.allocation import Allocation
+from ood_runtime.errors import SettingsError
+
+LOCAL = "local"
+
+
+class Launcher(Protocol):
+    """One scheduler."""
+
+    @property
+    def name(self) -> str:
+        """What ``launcher:`` in the settings calls it."""
+        ...
+
+    def detect(self, environment: Mapping[str, str]) -> bool:
+        """Whether this process runs inside a job of this scheduler."""
+        ...
+
+    def allocation(self, environment: Mapping[str, str], directory: Path) -> Allocation:
+        """What the job was given; ``directory`` is the current one."""
+        ...
+
+
+def available() -> dict[str, Launcher]:
+    """All launchers by name: the modules of this package, and those of other packages."""
+    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    plugins = [point.load() for point in entry_points(group="ood_runtime.launchers")]
+    launchers: list[Launcher] = [*(module.LAUNCHER for module in modules), *plugins]
+    return {launcher.name: launcher for launcher in launchers}
+
+
+def choose(name: str | None, environment: Mapping[str, str]) -> Launcher:
+    """The launcher called ``name``, or the one whose scheduler runs this job; without a scheduler, ``local``.
+
+    Raises SettingsError when the name is unknown or more than one scheduler is detected.
+    """
+    launchers = available()
+    if name:
+        if name not in launchers:
+            raise SettingsError(f"launcher: {name} is unknown; there are {', '.join(sorted(launchers))}")
+        return launchers[name]
+    found = [item for item in launchers.values() if item.name != LOCAL and item.detect(environment)]
+    if len(found) > 1:
+        names = ", ".join(sorted(launcher.name for launcher in found))
+        raise SettingsError(
+            f"the environment looks like a job of more than one scheduler: {names}", remedy="set launcher"
+        )
+    return found[0] if found else launchers[LOCAL]

@@ -1,0 +1,91 @@
+"""The life of a session, from the first look at the job to the last signal.
+
+The order is the contract. The portal takes connection.yml as the sign that the session can be used: it is
+written last, and is the first thing to go.
+"""
+
+import shlex
+
+from ood_runtime import connection, ports, secret
+from ood_runtime.errors import MissingError, OodRuntimeError
+from ood_runtime.guard import Announce
+from ood_runtime.plan import Grant, Outline, Plan
+from ood_runtime.planner import Planner
+from ood_runtime.progress import Progress
+from ood_runtime.request import Request
+from ood_runtime.session import Session
+from ood_runtime.status import ENDED, READY, STARTING, STOPPING, Status
+from ood_runtime.supervisor import EndAskedError, PortLostError, Supervisor
+
+_PORT_DRAWS = 5
+
+
+def run(request: Request, announce: Announce, progress: Progress) -> int:
+    """Start a session in this allocation, stay until it ends, and give the exit status.
+
+    ``announce`` is told which directory is in use. Raises OodRuntimeError when the session fails.
+    """
+    with Planner(request) as planner:
+        outline = planner.outline()
+        with Session(outline.session_directory, outline.app, outline.scratch_base) as session:
+            announce(session.root, session.id, outline.app)
+            status = _status(session, outline, progress)
+            with Supervisor(session, status, request.environment, outline.stop_seconds) as supervisor:
+                try:
+                    plan = _start(planner, outline, session, supervisor)
+                    planner.close()
+                    supervisor.check()
+                    connection.publish(session.root, plan.connection)
+                    status.phase(READY, _how_to_connect(plan, session))
+                    supervisor.watch()
+                except EndAskedError as asked:
+                    connection.withdraw(session.root)
+                    status.phase(STOPPING, f"ending: {asked.why}")
+                    supervisor.stop()
+                    status.phase(ENDED, asked.why)
+                    return asked.exit_status
+                except OodRuntimeError as error:
+                    connection.withdraw(session.root)
+                    supervisor.stop()
+                    status.fail(error)
+                    raise
+
+
+def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:
+    """Draw ports and secrets, write the files, start the services; again while ports are lost to others."""
+    for _ in range(_PORT_DRAWS):
+        secrets = {name: getattr(secret, kind)() for name, kind in outline.secret_names.items()}
+        with ports.hold(outline.port_names, *outline.port_range) as numbers:
+            plan = planner.plan(session.directories, Grant(numbers, secrets))
+            supervisor.check()
+            session.write(plan.files, plan.directories)
+            try:
+                supervisor.start(plan)
+            except PortLostError as lost:
+                supervisor.stop()
+                supervisor.notice(f"{lost}; drawing other ports")
+                continue
+            return plan
+    raise MissingError(
+        f"other programs took the ports that were drawn, {_PORT_DRAWS} times",
+        remedy="give this session a range of its own: ports.min and ports.max",
+    )
+
+
+def _status(session: Session, outline: Outline, progress: Progress) -> Status:
+    status = Status(
+        directory=session.root,
+        id=session.id,
+        app=outline.app,
+        host=outline.place.host,
+        ends_at=outline.allocation.ends_at,
+        listeners=[progress],
+    )
+    status.phase(STARTING, f"starting {outline.app} on {outline.place.host}")
+    for notice in (*outline.notices, *session.notices):
+        status.notice(notice)
+    return status
+
+
+def _how_to_connect(plan: Plan, session: Session) -> str:
+    return f"ready: {plan.url} (the password is in {shlex.quote(str(session.root / 'connection.yml'))})"

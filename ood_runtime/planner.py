@@ -1,0 +1,108 @@
+"""A child process that plans, so that the process which stays for the whole session keeps small.
+
+Settings, templates and password hashes need 25 MB of libraries for a moment; a supervisor may run for days.
+"""
+
+import os
+import pickle
+import signal
+import socket
+import traceback
+from io import BufferedRWPair
+from types import TracebackType
+from typing import Any
+
+from ood_runtime import processes
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.plan import Directories, Grant, Outline, Plan
+from ood_runtime.request import Request
+
+
+class Planner:
+    """Answers with an outline at once, and with a plan for each drawing of ports and secrets."""
+
+    def __init__(self, request: Request) -> None:
+        here, there = socket.socketpair()
+        self._child = os.fork()
+        if self._child == 0:
+            here.close()
+            _serve(request, there)
+        there.close()
+        self._socket = here
+        self._file = here.makefile("rwb")
+
+    def __enter__(self) -> "Planner":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def outline(self) -> Outline:
+        """What must be known before anything is drawn. Raises SettingsError or MissingError."""
+        outline: Outline = self._answer()
+        return outline
+
+    def plan(self, directories: Directories, grant: Grant) -> Plan:
+        """The plan with these places, ports and secrets. Raises SettingsError or MissingError."""
+        pickle.dump((directories, grant), self._file)
+        self._file.flush()
+        plan: Plan = self._answer()
+        return plan
+
+    def close(self) -> None:
+        """Let the child go."""
+        if not self._file.closed:
+            self._file.close()
+            self._socket.close()
+
+    def _answer(self) -> Any:
+        try:
+            answer = pickle.load(self._file)  # noqa: S301  (our own child)
+        except EOFError as error:
+            raise OodRuntimeError(
+                "the planning process ended unexpectedly", remedy="see the lines above; memory may have run out"
+            ) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _serve(request: Request, connection: socket.socket) -> None:
+    """The child: never returns."""
+    processes.die_with_parent(signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent hears them, and closes the connection
+    exit_status = 1
+    try:
+        with connection.makefile("rwb") as file:
+            _answer_all(request, file)
+        exit_status = 0
+    except (BrokenPipeError, ConnectionError):
+        exit_status = 0
+    except BaseException:  # noqa: BLE001  (os._exit would swallow it)
+        traceback.print_exc()
+    finally:
+        os._exit(exit_status)
+
+
+def _answer_all(request: Request, file: BufferedRWPair) -> None:
+    def tell(answer: object) -> None:
+        pickle.dump(answer, file)
+        file.flush()
+
+    try:
+        from ood_runtime.planning import prepare  # noqa: PLC0415  (the weight that the parent must not carry)
+
+        prepared = prepare(request)
+        tell(prepared.outline)
+        while True:
+            try:
+                directories, grant = pickle.load(file)  # noqa: S301  (our own parent)
+            except EOFError:
+                return
+            tell(prepared.plan(directories, grant))
+    except OodRuntimeError as error:
+        tell(error)

@@ -1,0 +1,113 @@
+"""Ports: choosing free ones, holding them until the service listens, and knowing who listens."""
+
+import os
+import random
+import socket
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ood_runtime.errors import MissingError
+
+_LISTEN = "0A"  # TCP_LISTEN in the kernel's tables, proc(5)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that listens: its owner, and the inode that its process holds open."""
+
+    port: int
+    uid: int
+    inode: str
+
+
+@contextmanager
+def hold(names: Iterable[str], lowest: int, highest: int) -> Iterator[dict[str, int]]:
+    """Give each of ``names`` a port between ``lowest`` and ``highest`` where nobody listens, at any address.
+
+    Each port stays bound by us while the context lasts. Until our service listens on it, only a program that
+    asks for SO_REUSEADDR can still bind it, and our service is one: no gap is left in which the kernel or
+    another session could be given the port. Who really listens is checked afterwards with ``ours``.
+
+    Raises MissingError when the range has no free port left.
+    """
+    held: dict[str, socket.socket] = {}
+    try:
+        taken = {listener.port for listener in listeners()}
+        candidates = [port for port in range(lowest, highest + 1) if port not in taken]
+        random.SystemRandom().shuffle(candidates)
+        for name in names:
+            held[name] = _first_free(candidates, lowest, highest)
+        yield {name: sock.getsockname()[1] for name, sock in held.items()}
+    finally:
+        for sock in held.values():
+            sock.close()
+
+
+def listeners(port: int | None = None) -> list[Listener]:
+    """All sockets that listen on this node (or on ``port``), from /proc/net/tcp and tcp6."""
+    found = []
+    wanted = None if port is None else f":{port:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue  # a node without IPv6
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _LISTEN and (wanted is None or fields[1].endswith(wanted)):
+                number = int(fields[1].rpartition(":")[2], 16)
+                found.append(Listener(port=number, uid=int(fields[7]), inode=fields[9]))
+    return found
+
+
+def ours(found: Collection[Listener], pids: Iterable[int]) -> bool:
+    """Whether all of ``found`` belong to this user and to one of the processes ``pids``."""
+    if any(listener.uid != os.getuid() for listener in found):
+        return False
+    wanted = {f"socket:[{listener.inode}]" for listener in found}
+    for pid in pids:
+        wanted -= _open_files(pid)
+        if not wanted:
+            return True
+    return not wanted
+
+
+def _first_free(candidates: list[int], lowest: int, highest: int) -> socket.socket:
+    while candidates:
+        sock = _bind(candidates.pop())
+        if sock:
+            return sock
+    raise MissingError(
+        f"no free port between {lowest} and {highest} on this node",
+        remedy="widen ports.min and ports.max",
+    )
+
+
+def _bind(port: int) -> socket.socket | None:
+    """Bind ``port`` at every address, exclusively; then let our own service bind it beside us."""
+    dual = socket.has_dualstack_ipv6()
+    sock = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
+    if dual:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    try:
+        sock.bind(("", port))
+    except OSError:
+        sock.close()
+        return None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return sock
+
+
+def _open_files(pid: int) -> set[str]:
+    names = set()
+    try:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            try:
+                names.add(os.readlink(entry.path))
+            except OSError:
+                continue  # closed while we looked
+    except OSError:
+        return set()  # ended, or not ours
+    return names

@@ -1,0 +1,124 @@
+"""Processes: which belong to a session, and how to end every one of them.
+
+A process belongs to a session when it descends from the session's supervisor, or carries the session's
+identifier in its environment. The second finds what was orphaned by the death of its parents.
+"""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+import psutil
+
+MARK = "OOD_RUNTIME_SESSION"
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose parents die (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(sig: signal.Signals) -> None:
+    """Ask the kernel for ``sig`` when the parent dies (prctl(2), PR_SET_PDEATHSIG); survives exec."""
+    _prctl(_PR_SET_PDEATHSIG, int(sig))
+
+
+def tree(pid: int) -> list[int]:
+    """``pid`` and all its descendants that are alive now."""
+    try:
+        root = psutil.Process(pid)
+        return [pid, *(child.pid for child in root.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def descendants() -> list[int]:
+    """All descendants of this process."""
+    return tree(os.getpid())[1:]
+
+
+def marked(identifier: str) -> list[int]:
+    """Our own processes on this node that carry ``identifier`` in their environment, this one excepted."""
+    mark = f"{MARK}={identifier}".encode()
+    return [
+        pid for pid in psutil.pids() if pid != os.getpid() and mark in _environment(pid).split(b"\0") and _alive(pid)
+    ]
+
+
+def end(find: Callable[[], Iterable[int]], seconds: float) -> list[int]:
+    """Kill all processes that ``find`` tells, again until it tells none; give what is left after ``seconds``.
+
+    Looks again because a process may start others while it is being ended.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        reap()
+        left = [pid for pid in find() if _alive(pid)]
+        if not left or time.monotonic() > deadline:
+            return left
+        send(left, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def send(pids: Collection[int], sig: signal.Signals) -> None:
+    """Send ``sig`` to each of ``pids`` that still runs."""
+    for pid in pids:
+        try:
+            os.kill(pid, sig)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def send_group(leader: int, sig: signal.Signals) -> None:
+    """Send ``sig`` to the process group of ``leader``, if there is one."""
+    try:
+        os.killpg(leader, sig)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def reap() -> dict[int, int]:
+    """Collect all children that have ended: exit statuses by pid; -N for an end by signal N."""
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = os.waitstatus_to_exitcode(status)
+
+
+def started_at(pid: int) -> int | None:
+    """When ``pid`` started, in clock ticks since boot: with the pid it names a process for good."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl failed")

@@ -1,0 +1,88 @@
+"""The only way to make a script or a configuration file: a template, and a filter for each language.
+
+Templates are strict: an unknown name is an error. Every value goes through the filter of the
+language that it lands in; secrets also through ``reveal``, so that a search for that word lists every
+place where a secret is written to disk.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+
+import jinja2
+
+from ood_runtime.secret import Secret
+
+
+def render(template: str, **values: object) -> str:
+    """Render ``ood_runtime/scripts/TEMPLATE`` with ``values``."""
+    return _environment().get_template(template).render(**values)
+
+
+def sh(value: object) -> str:
+    """Quote for a POSIX shell."""
+    return shlex.quote(str(value))
+
+
+def py(value: object) -> str:
+    """Quote as a Python literal."""
+    if isinstance(value, str | int | float | bool | None | list | tuple | dict):
+        return repr(value)
+    return repr(str(value))
+
+
+def properties(value: object) -> str:
+    r"""Quote the value of a Java properties file (``java.util.Properties.load``).
+
+    A leading blank, a backslash and line ends are escaped; what is not Latin-1 becomes ``\uXXXX``.
+    """
+    escapes = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
+    text = "".join(escapes.get(char) or _latin(char) for char in str(value))
+    return "\\" + text if text.startswith(" ") else text
+
+
+def properties_key(value: object) -> str:
+    """Quote the key of a Java properties file."""
+    text = properties(value)
+    return "".join("\\" + char if char in " :=#!" else char for char in text)
+
+
+def java_argument(value: object) -> str:
+    """Quote for a file of arguments that ``java @FILE`` reads (java(1), "argument files")."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + text.replace("\n", "\\n").replace("\r", "\\r") + '"'
+
+
+def as_json(value: object) -> str:
+    """Write as JSON, which is YAML too."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def reveal(value: Secret) -> str:
+    """The text of a secret."""
+    return value.reveal()
+
+
+def properties_file(entries: Mapping[str, str]) -> str:
+    """The text of a Java properties file with ``entries``, sorted."""
+    return "".join(f"{properties_key(k)} {properties(v)}\n" for k, v in sorted(entries.items()))
+
+
+def _latin(char: str) -> str:
+    if " " <= char <= "~":
+        return char
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ood_runtime", "scripts"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  (no HTML here: each language has its own filter)
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(sh=sh, py=py, json=as_json, java_argument=java_argument, reveal=reveal)
+    return environment

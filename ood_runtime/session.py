@@ -1,0 +1,320 @@
+"""The session directory: private, written whole or not at all, used by one session at a time.
+
+Also what a killed session has left there: its processes, its secrets and its scratch space are cleared
+before another one starts.
+"""
+
+import fcntl
+import grp
+import json
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from ood_runtime import processes
+from ood_runtime.errors import SessionError
+from ood_runtime.plan import Directories, File
+
+CONNECTION = "connection.yml"
+STATUS = "status.json"
+EVENTS = "events.jsonl"
+_PRIVATE = "ood-runtime"
+_RECORD = "session.json"
+_LOCK = "lock"
+_STOP = "stop"
+_SECRETS = "secrets.json"
+# The longest path of a socket that we make below ``sockets`` is a kernel's: kernel-UUID-ipc-5.
+_LONGEST_SOCKET = len("/jupyter/kernel-00000000-0000-0000-0000-000000000000-ipc-5")
+_SOCKET_LIMIT = 107  # bytes, unix(7)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a session writes down about itself, so that others can find it and clear up after it."""
+
+    id: str
+    app: str
+    host: str
+    boot: str
+    pid: int
+    started_at: int | None
+    outside: tuple[str, ...] = field(default=())
+
+
+class Session:
+    """A session directory in use. Leaving the context erases the secrets and the scratch space."""
+
+    def __init__(self, directory: Path, app: str, scratch_base: Path) -> None:
+        self.id = secrets.token_hex(16)
+        self.root = directory
+        self._app = app
+        self._scratch_base = scratch_base
+        self._secret_files: list[str] = []
+        self._lock = -1
+        self.notices: list[str] = []
+
+    def __enter__(self) -> "Session":
+        try:
+            self._open()
+        except OSError as error:
+            self.close()
+            raise _unusable(self.root, error) from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        private_directory(self.root, parents=True)
+        private_directory(self.root / _PRIVATE)
+        self._lock = _take_lock(self.root)
+        self.notices += clear(self.root)
+        private_directory(self.root / "logs")
+        scratch = Path(tempfile.mkdtemp(prefix="ood-", dir=self._scratch_base))
+        sockets = scratch
+        if len(os.fsencode(scratch)) + _LONGEST_SOCKET > _SOCKET_LIMIT:
+            sockets = Path(tempfile.mkdtemp(prefix="ood-", dir="/tmp"))
+        self.directories = Directories(self.root, self.root / _PRIVATE, self.root / "logs", scratch, sockets)
+        self._write_record()
+
+    def _write_record(self) -> None:
+        outside = {str(self.directories.scratch), str(self.directories.sockets)}
+        record = Record(
+            id=self.id,
+            app=self._app,
+            host=socket.gethostname(),
+            boot=_boot(),
+            pid=os.getpid(),
+            started_at=processes.started_at(os.getpid()),
+            outside=tuple(sorted(outside)),
+        )
+        write(self.root / _PRIVATE / _RECORD, json.dumps(asdict(record)))
+
+    def write(self, files: Iterable[File], directories: Iterable[str] = ()) -> None:
+        """Write what a plan asks for into the private directory, each file whole or not at all.
+
+        Raises SessionError when the directory takes no more (a full disk, a quota).
+        """
+        files = tuple(files)
+        private = self.root / _PRIVATE
+        self._secret_files = [file.name for file in files if file.secret]
+        try:
+            # The list goes first: what is listed and was never written does no harm, the reverse would.
+            write(private / _SECRETS, json.dumps(self._secret_files))
+            for name in directories:
+                private_directory(private / name, parents=True)
+            for file in files:
+                private_directory((private / file.name).parent, parents=True)
+                write(private / file.name, file.content, 0o700 if file.executable else 0o600)
+        except OSError as error:
+            raise _unusable(self.root, error) from error
+
+    def close(self) -> None:
+        """Erase the secrets and the scratch space. Nothing that fails here keeps the rest from going on."""
+        if hasattr(self, "directories"):
+            erase(self.root)
+            for path in {self.directories.scratch, self.directories.sockets}:
+                shutil.rmtree(path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def read_record(directory: Path) -> Record:
+    """The record of the session that runs, or last ran, in ``directory``.
+
+    Raises SessionError when there is none, or when it belongs to somebody else.
+    """
+    path = directory / _PRIVATE / _RECORD
+    try:
+        with path.open() as file:
+            if os.fstat(file.fileno()).st_uid != os.getuid():
+                raise SessionError(f"{path} belongs to another user")
+            data = json.load(file)
+        return Record(**{**data, "outside": tuple(data["outside"])})
+    except FileNotFoundError:
+        raise SessionError(f"no session in {directory}", remedy="name its directory with --session-dir") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SessionError(f"{path} cannot be read: {error}") from error
+
+
+def running(directory: Path) -> bool:
+    """Whether a session runs in ``directory`` now: its processes hold the lock, on whatever node."""
+    try:
+        descriptor = os.open(directory / _PRIVATE / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def ask_to_stop(directory: Path) -> None:
+    """Leave word for the session in ``directory`` that it should end; works from any node."""
+    write(directory / _PRIVATE / _STOP, "")
+
+
+def stop_asked(directory: Path) -> bool:
+    """Whether somebody has asked the session in ``directory`` to end."""
+    return (directory / _PRIVATE / _STOP).exists()
+
+
+def clear(directory: Path) -> list[str]:
+    """Clear what a killed session left in ``directory``; the lock must be ours. Tells what was found."""
+    notices = []
+    try:
+        record = read_record(directory)
+    except SessionError:
+        record = None
+    if record:
+        notices += _clear_session(directory, record)
+    connection = directory / CONNECTION
+    if connection.is_symlink() or connection.exists():
+        if not record:
+            notices.append(
+                f"removed a {CONNECTION} that this session did not write: if the portal's job script wrote it, "
+                "it announced a session that was not ready; let `ood-runtime publish` write it"
+            )
+        connection.unlink()
+    for name in (_STOP, _RECORD):
+        (directory / _PRIVATE / name).unlink(missing_ok=True)
+    return notices
+
+
+def _clear_session(directory: Path, record: Record) -> list[str]:
+    notices = []
+    here = record.host == socket.gethostname() and record.boot == _boot()
+    if here:
+        left = processes.marked(record.id)
+        if left:
+            processes.end(lambda: processes.marked(record.id), seconds=5)
+            notices.append(f"ended {len(left)} processes of the session that was killed in this directory")
+        for outside in map(Path, record.outside):
+            if outside.name.startswith("ood-") and owned_directory(outside):
+                shutil.rmtree(outside, ignore_errors=True)
+    if erase(directory):
+        notices.append("erased the secrets of the session that was killed in this directory")
+    return notices
+
+
+def erase(directory: Path) -> bool:
+    """Remove connection.yml and every secret file in ``directory``; whether there was any."""
+    private = directory / _PRIVATE
+    try:
+        names = json.loads((private / _SECRETS).read_text())
+    except (OSError, ValueError):
+        names = []
+    paths = [directory / CONNECTION, *(private / str(name) for name in names)]
+    found = False
+    for path in paths:
+        try:
+            path.unlink()
+            found = True
+        except OSError:
+            continue
+    (private / _SECRETS).unlink(missing_ok=True)
+    return found
+
+
+def write(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = False) -> None:
+    """Write ``path`` whole or not at all, with ``mode``: readers see the old content or the new one.
+
+    ``durable`` forces it to the disk, for what another node is about to read.
+    """
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def private_directory(path: Path, *, parents: bool = False) -> None:
+    """Make ``path`` with mode 0700, or check that it is a directory of ours where nobody else can write.
+
+    Raises SessionError otherwise: in a directory that others can write to they could plant or swap files.
+    """
+    path.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    if not owned_directory(path):
+        raise SessionError(
+            f"{path} is not a directory that only you can write to",
+            remedy=f"name another one with --session-dir, or `chmod go-w {shlex.quote(str(path))}` if it is yours",
+        )
+
+
+def owned_directory(path: Path) -> bool:
+    """Whether ``path`` is a directory, no link, of this user, and not writable by anybody else."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    others = stat.S_IWOTH if _private_group(info.st_gid) else stat.S_IWGRP | stat.S_IWOTH
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & others
+
+
+def _private_group(gid: int) -> bool:
+    """Whether the group is this user's alone, as where the umask is 002 and each user has a group."""
+    try:
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return gid == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _take_lock(directory: Path) -> int:
+    path = directory / _PRIVATE / _LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if not _lock(descriptor):
+        os.close(descriptor)
+        raise SessionError(
+            f"a session already runs in {directory}",
+            remedy="end it with `ood-runtime stop`, or name another directory with --session-dir",
+        )
+    return descriptor
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file, on every node that shares it; False when another process holds the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks (Lustre mounted without flock)
+    return True
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _unusable(directory: Path, error: OSError) -> SessionError:
+    return SessionError(
+        f"cannot use the session directory {directory}: {error.strerror or error}",
+        remedy="see that it exists, is yours and has room (`df`, `quota`), or name another with --session-dir",
+    )

@@ -1,0 +1,109 @@
+"""Telling people about settings: all of them with their sources, or one with its meaning."""
+
+import difflib
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ood_runtime.errors import SettingsError
+from ood_runtime.secret import MASK
+from ood_runtime.settings.layers import Loaded, keys
+from ood_runtime.settings.model import Settings
+
+BUILT_IN = "built in"
+_SECRET_KEY = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
+
+
+def rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
+    """Key, value and source of every setting; entries of spark.conf one by one, those with secret names masked."""
+    values = loaded.settings.model_dump(mode="json")
+    found = []
+    for key in keys(Settings):
+        value = _lookup(values, key)
+        if isinstance(value, dict) and value:
+            for entry, inner in value.items():
+                shown = MASK if _SECRET_KEY.search(entry) else inner
+                found.append((f"{key}.{entry}", shown, _source(loaded, f"{key}.{entry}")))
+        else:
+            found.append((key, value, _source(loaded, key)))
+    return found
+
+
+def explain(key: str, loaded: Loaded) -> str:
+    """Meaning, type, value and source of ``key``, or of all keys of the section ``key``.
+
+    Raises SettingsError when there is no such key.
+    """
+    inside = [name for name in keys(Settings) if name == key or name.startswith(f"{key}.")]
+    if not inside:
+        near = difflib.get_close_matches(key, keys(Settings), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise SettingsError(f"{key} is not a setting{hint}", remedy="`ood-runtime config show` lists them all")
+    return "\n\n".join(_explain_one(name, loaded) for name in inside)
+
+
+def text(value: Any) -> str:
+    """A value as people read it."""
+    return "(not set)" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _explain_one(key: str, loaded: Loaded) -> str:
+    info = _field(key)
+    values = loaded.settings.model_dump(mode="json")
+    default = _lookup(Settings().model_dump(mode="json"), key)
+    lines = [
+        key,
+        f"  {' '.join((info.description or '').split())}",
+        f"  type:     {_type(key)}",
+        f"  built in: {text(default)}",
+        f"  now:      {text(_lookup(values, key))}  ({_source(loaded, key)})",
+        f"  variable: OOD_RUNTIME_{key.upper().replace('.', '__')}",
+    ]
+    return "\n".join(lines)
+
+
+def _type(key: str) -> str:
+    schema = Settings.model_json_schema()
+    node: Any = schema
+    for part in key.split("."):
+        node = node["properties"][part]
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    options = node.get("anyOf", [node])
+    return " or ".join(_one_type(option) for option in options if option.get("type") != "null")
+
+
+def _one_type(node: dict[str, Any]) -> str:
+    if "enum" in node:
+        return " or ".join(node["enum"])
+    kind = node.get("type", "text")
+    kind = "amount of memory (512m, 4g)" if isinstance(kind, list) else {"string": "text"}.get(kind, kind)
+    limits = [
+        f"{word} {node[name]}"
+        for name, word in (("minimum", "from"), ("exclusiveMinimum", "more than"), ("maximum", "up to"))
+        if name in node
+    ]
+    return " ".join([kind, *limits])
+
+
+def _field(key: str) -> FieldInfo:
+    model: Any = Settings
+    *sections, last = key.split(".")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    assert issubclass(model, BaseModel)  # noqa: S101  (keys() gives only such)
+    info: FieldInfo = model.model_fields[last]
+    return info
+
+
+def _source(loaded: Loaded, key: str) -> str:
+    return loaded.sources.get(key) or loaded.sources.get(key.rpartition(".")[0], BUILT_IN)
+
+
+def _lookup(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values

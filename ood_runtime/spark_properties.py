@@ -1,0 +1,115 @@
+"""Spark's configuration for a session: ours, the site's and the user's entries, merged in this order of strength:
+
+a site's spark-defaults.conf < what we compute < spark.conf of the settings < what secures the cluster
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ood_runtime import class_data, ui_filter
+from ood_runtime.context import Context, SparkSoftware
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.secret import Secret
+from ood_runtime.settings import sizes as memory
+from ood_runtime.settings.model import PROTECTED
+from ood_runtime.spark_sizes import Sizes
+
+_LINE = re.compile(r"\s*([^\s=:#!][^\s=:]*)\s*[\s=:]\s*(.*?)\s*$")
+
+
+def read(path: Path) -> dict[str, str]:
+    """The entries of a spark-defaults.conf; none when it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {match[1]: match[2] for line in lines if (match := _LINE.match(line))}
+
+
+def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
+    """All entries for the master, the workers and the drivers of this session; some are secret."""
+    software = spark_software(context)
+    settings = context.settings.spark
+    site = {
+        key: value for key, value in software.site_conf.items() if settings.allow_insecure or not PROTECTED.match(key)
+    }
+    secured = secure(software.spark.release, context.grant.secrets)
+    merged = {**site, **_computed(context, master, sizes), **settings.conf}
+    _append_java_options(merged, software)
+    return {**secured, **merged} if settings.allow_insecure else {**merged, **secured, "spark.master": master}
+
+
+def dropped(context: Context) -> list[str]:
+    """The entries of the site's spark-defaults.conf that were left out because they would weaken security."""
+    if context.settings.spark.allow_insecure:
+        return []
+    return sorted(key for key in spark_software(context).site_conf if PROTECTED.match(key) and key != "spark.master")
+
+
+def secure(release: tuple[int, int], secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """What keeps other users out (Spark's documentation, "Spark Security").
+
+    Everybody who talks to the cluster must know the secret; what goes over the wire and to the disk is encrypted,
+    with an authenticated cipher; nothing is accepted over REST, which knows no secret; the web interfaces want a token.
+    """
+    return {
+        "spark.authenticate": "true",
+        "spark.authenticate.secret": secrets["spark"].reveal(),
+        "spark.network.crypto.enabled": "true",
+        "spark.network.crypto.saslFallback": "false",
+        "spark.network.crypto.authEngineVersion": "2",
+        "spark.network.crypto.cipher": "AES/GCM/NoPadding",
+        "spark.io.encryption.enabled": "true",
+        "spark.master.rest.enabled": "false",
+        "spark.ui.killEnabled": "false",
+        **ui_filter.conf(release, secrets["spark_ui"]),
+    }
+
+
+def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
+    settings = context.settings.spark
+    workers = len(context.allocation.nodes)
+    executors = workers * max(1, sizes.worker_cores // sizes.executor_cores)
+    entries = {
+        "spark.master": master,
+        "spark.driver.host": address(context),
+        "spark.driver.bindAddress": address(context),
+        "spark.driver.memory": memory.spark(sizes.driver_memory),
+        "spark.executor.cores": str(sizes.executor_cores),
+        "spark.executor.memory": memory.spark(sizes.executor_memory),
+        "spark.ui.port": "0",  # the second notebook would wait for 4040 and then take another one
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if settings.dynamic_allocation:
+        entries |= {
+            "spark.dynamicAllocation.enabled": "true",
+            "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+            "spark.dynamicAllocation.minExecutors": "0",
+            # All at once for a new notebook: asking for 1, 2, 4 ... takes a second each time.
+            "spark.dynamicAllocation.initialExecutors": str(executors),
+            "spark.dynamicAllocation.executorIdleTimeout": f"{settings.executor.idle_seconds}s",
+        }
+    if settings.cores_per_application:
+        entries["spark.cores.max"] = str(settings.cores_per_application)
+    return entries
+
+
+def _append_java_options(entries: dict[str, str], software: SparkSoftware) -> None:
+    """Ours come first: what the site or the user asks for has the last word."""
+    ours = class_data.executor_options(software.java, software.archives)
+    theirs = entries.get("spark.executor.extraJavaOptions", "")
+    if ours or theirs:
+        entries["spark.executor.extraJavaOptions"] = " ".join(filter(None, (*ours, theirs)))
+
+
+def address(context: Context) -> str:
+    """The address of this node that Spark uses: on a single node nobody else needs to reach it."""
+    return "127.0.0.1" if len(context.allocation.nodes) == 1 else context.place.address
+
+
+def spark_software(context: Context) -> SparkSoftware:
+    """What was found for Spark."""
+    if not context.software.spark:
+        raise OodRuntimeError("this app was planned without looking for Spark")
+    return context.software.spark

@@ -1,0 +1,102 @@
+"""Find the Spark, the Java and the Python of a session, and what fits this pair of Spark and Java."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ood_runtime import class_data, java, spark_home, spark_properties, ui_filter
+from ood_runtime.apps import find_all
+from ood_runtime.context import SparkSoftware
+from ood_runtime.errors import MissingError
+from ood_runtime.java import Java
+from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.settings.model import Spark as SparkSettings
+from ood_runtime.spark_home import Spark
+
+_ASK_SECONDS = 30
+
+
+def find(settings: SparkSettings, jupyter: Jupyter | None, environment: Mapping[str, str]) -> SparkSoftware:
+    """Everything for Spark; raises MissingError that tells all that is missing, or does not fit together."""
+    sparks: list[Spark] = []
+    javas: list[Java] = []
+    pythons: list[Path] = []
+    find_all(
+        lambda: sparks.append(spark_home.find(settings.home, environment)),
+        lambda: javas.append(java.find(settings.java_home, environment)),
+        lambda: pythons.append(find_python(settings.python, jupyter, environment)),
+    )
+    spark, the_java = sparks[0], javas[0]
+    reason = java.fits(the_java, spark)
+    if reason:
+        raise MissingError(reason, remedy="set spark.java_home to a Java that fits; `ood-runtime doctor` tells which")
+    directories = archive_directories(settings, environment)
+    use = settings.class_data != "off"
+    archives = class_data.find(the_java, spark, directories) if use else None
+    conf_directory = _conf_directory(spark, environment)
+    return SparkSoftware(
+        spark=spark,
+        java=the_java,
+        python=pythons[0],
+        archives=archives,
+        archive_directory=directories[-1] if settings.class_data == "auto" and not archives else None,
+        ui_filter=_ui_filter(the_java, spark) if ui_filter.needs_compile(spark.release) else None,
+        site_conf=spark_properties.read(conf_directory / "spark-defaults.conf") if conf_directory else {},
+        conf_directory=conf_directory,
+    )
+
+
+def find_python(setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str]) -> Path:
+    """The interpreter of the PySpark kernel: the setting, else Jupyter's own where it has ipykernel, else ours.
+
+    Raises MissingError when the setting names none, or none of them has ipykernel.
+    """
+    if setting:
+        found = shutil.which(os.path.expanduser(setting), path=environment.get("PATH"))  # noqa: PTH111
+        if not found:
+            raise MissingError(f"spark.python: there is no Python {setting}", remedy="set spark.python to a path")
+        if not _has_ipykernel(Path(found)):
+            raise MissingError(
+                f"spark.python: {found} has no ipykernel, which a notebook's kernel needs",
+                remedy=f"{found} -m pip install ipykernel",
+            )
+        return Path(found).absolute()
+    if jupyter and jupyter.python and jupyter.has_ipykernel:
+        return jupyter.python
+    if _has_ipykernel(Path(sys.executable)):
+        return Path(sys.executable)
+    raise MissingError(
+        "no Python with ipykernel for the PySpark kernel: neither Jupyter's nor that of ood-runtime has it",
+        remedy="set spark.python to one that has, or `pip install ipykernel`",
+    )
+
+
+def archive_directories(settings: SparkSettings, environment: Mapping[str, str]) -> list[Path]:
+    """Where class-data archives are looked for; the user's own cache comes last, and is where we build them."""
+    home = environment.get("HOME") or "/nonexistent"
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path(home) / ".cache")
+    return [*settings.class_data_dirs, cache / "ood-runtime" / "class-data"]
+
+
+def _has_ipykernel(python: Path) -> bool:
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ipykernel') is None)"
+    try:
+        return subprocess.run([python, "-c", code], timeout=_ASK_SECONDS, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _conf_directory(spark: Spark, environment: Mapping[str, str]) -> Path | None:
+    """The site's own configuration of this Spark: $SPARK_CONF_DIR, else the conf directory of the distribution."""
+    named = environment.get("SPARK_CONF_DIR")
+    directory = Path(named) if named else spark.home / "conf"
+    return directory if directory.is_dir() else None
+
+
+def _ui_filter(the_java: Java, spark: Spark) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="ood-") as directory:
+        return ui_filter.compile_filter(the_java.executable, spark.jars, Path(directory)).read_bytes()

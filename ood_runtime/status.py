@@ -1,0 +1,131 @@
+"""What a session tells about itself while it lives: status.json, events.jsonl and whoever listens.
+
+status.json is what the portal's card shows; it is replaced whole at every change. events.jsonl gets one
+line for every change. Neither ever holds a secret.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.session import EVENTS, STATUS, write
+
+STARTING, READY, STOPPING, ENDED, FAILED = "starting", "ready", "stopping", "ended", "failed"
+
+Listener = Callable[["Status", dict[str, Any]], None]
+
+
+@dataclass
+class ServiceStatus:
+    """One service: ``state`` is waiting, starting, ready, restarting, ended or failed; times are Unix seconds."""
+
+    name: str
+    state: str = "waiting"
+    detail: str = ""
+    pid: int | None = None
+    since: float = 0.0
+    restarts: int = 0
+    log: str = ""
+
+
+@dataclass
+class Status:
+    """The state of one session; ``tell`` writes it down and passes it on."""
+
+    directory: Path
+    id: str
+    app: str
+    host: str
+    state: str = STARTING
+    message: str = "preparing"
+    started_at: float = field(default_factory=time.time)
+    ready_at: float | None = None
+    ended_at: float | None = None
+    ends_at: float | None = None
+    pid: int = field(default_factory=os.getpid)
+    services: dict[str, ServiceStatus] = field(default_factory=dict)
+    workers: dict[str, int] | None = None
+    notices: list[str] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+    listeners: list[Listener] = field(default_factory=list)
+    unwritten: bool = False
+
+    def phase(self, state: str, message: str) -> None:
+        """Enter another phase of the session's life."""
+        self.state, self.message = state, message
+        if state == READY and self.ready_at is None:
+            self.ready_at = time.time()
+        if state in (ENDED, FAILED):
+            self.ended_at = time.time()
+        self.tell({"event": state, "message": message})
+
+    def service(self, name: str, state: str, **changes: Any) -> None:
+        """Note that service ``name`` has entered ``state``."""
+        service = self.services.setdefault(name, ServiceStatus(name, log=f"logs/{name}.log"))
+        changed = service.state != state or any(getattr(service, key) != changes[key] for key in changes)
+        if not changed:
+            return
+        service.state = state
+        for key, value in changes.items():
+            setattr(service, key, value)
+        service.since = time.time()
+        self.tell({"event": "service", "service": name, "state": state, **changes})
+
+    def notice(self, message: str) -> None:
+        """Tell something that people should know, and that changes nothing."""
+        self.notices.append(message)
+        self.tell({"event": "notice", "message": message})
+
+    def fail(self, error: OodRuntimeError) -> None:
+        """End with ``error``, in words."""
+        self.error = {
+            "what": error.what,
+            "remedy": error.remedy,
+            "log": error.log,
+            "exit_status": error.exit_status,
+        }
+        self.phase(FAILED, error.what)
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Write the state down and pass the change on; a full disk must not end a session that works."""
+        try:
+            write(self.directory / STATUS, json.dumps(self.as_dict(), indent=1))
+            with _append(self.directory / EVENTS) as file:
+                file.write(json.dumps({"time": time.time(), **event}) + "\n")
+            self.unwritten = False
+        except OSError:
+            self.unwritten = True
+        for listener in self.listeners:
+            listener(self, event)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The state as it stands in status.json."""
+        now = time.time()
+        return {
+            "version": 1,
+            "id": self.id,
+            "app": self.app,
+            "state": self.state,
+            "message": self.message,
+            "host": self.host,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "ready_at": self.ready_at,
+            "ended_at": self.ended_at,
+            "ends_at": self.ends_at,
+            "updated_at": now,
+            "services": [asdict(service) for service in self.services.values()],
+            "workers": self.workers,
+            "notices": self.notices,
+            "error": self.error,
+        }
+
+
+def _append(path: Path) -> Any:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    return os.fdopen(descriptor, "a")

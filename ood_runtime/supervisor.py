@@ -1,0 +1,315 @@
+"""Start the services of a plan, watch them, end them. The only module that starts a program of a session.
+
+One loop, in one thread, acts on what happened: a child ended, a signal came, a probe is due. Signal handlers
+only take note, so that a signal is safe at any moment.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+
+from ood_runtime import logs, ports, processes
+from ood_runtime.errors import MissingError, NotReadyError, ServiceDiedError
+from ood_runtime.plan import Plan
+from ood_runtime.service import Service
+from ood_runtime.session import Session, stop_asked
+from ood_runtime.status import Status
+
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PROBE_SECONDS = 0.04  # between two looks at a service that is not ready
+_TICK_SECONDS = 1.0  # between two looks for a request to stop
+_BACKOFF_SECONDS = 2.0  # before the second restart of a service; doubles with each
+
+
+class EndAskedError(Exception):
+    """Somebody wants the session to end: by a signal, by ``ood-runtime stop``, or from Jupyter's menu."""
+
+    def __init__(self, why: str, exit_status: int) -> None:
+        super().__init__(why)
+        self.why = why
+        self.exit_status = exit_status
+
+
+class PortLostError(Exception):
+    """Another program listens on a port that was meant for one of our services."""
+
+
+@dataclass
+class _Running:
+    """A service, and the process that it has now."""
+
+    service: Service
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    not_before: float = 0.0
+    ready: bool = False
+    given_up: bool = False
+    restarts: int = 0
+    detail: str = ""
+
+
+class Supervisor:
+    """Starts services side by side, each as soon as what it waits for is ready; ends all that it started."""
+
+    def __init__(self, session: Session, status: Status, environment: Mapping[str, str], stop_seconds: float) -> None:
+        self._session = session
+        self._status = status
+        self._environment = {**environment, processes.MARK: session.id}
+        self._stop_seconds = stop_seconds
+        self._running: dict[str, _Running] = {}
+        self._published = False
+        self._next_tick = 0.0
+
+    def __enter__(self) -> "Supervisor":
+        processes.adopt_orphans()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, plan: Plan) -> None:
+        """Start the services of ``plan`` and come back when all of them are ready.
+
+        Raises PortLostError, NotReadyError, ServiceDiedError, MissingError or EndAskedError.
+        """
+        self._published = False
+        for notice in plan.notices:
+            self.notice(notice)
+        self._running = {service.name: _Running(service) for service in plan.services}
+        for name, running in self._running.items():
+            if not running.service.background:
+                self._status.service(name, "waiting")
+        while not all(running.ready for running in self._foreground()):
+            for running in self._foreground():
+                self._advance(running)
+            self._turn(_PROBE_SECONDS)
+
+    def watch(self) -> None:
+        """Stay until the session ends; only ever left by an exception, as ``start`` is."""
+        self._published = True
+        while True:
+            for running in self._running.values():
+                self._advance(running)
+            self._turn(_TICK_SECONDS if self._settled() else _PROBE_SECONDS)
+
+    def check(self) -> None:
+        """Act on what happened up to now: raises what ``start`` raises."""
+        self._turn(0)
+
+    def notice(self, message: str) -> None:
+        """Tell something once that people should know."""
+        if message not in self._status.notices:
+            self._status.notice(message)
+
+    def stop(self) -> None:
+        """End all services in reverse order, and every process that descends from them, before the deadline."""
+        deadline = time.monotonic() + self._stop_seconds
+        for running in reversed(self._running.values()):
+            if running.process is None:
+                continue
+            self._status.service(running.service.name, "stopping")
+            processes.send_group(running.process.pid, signal.SIGTERM)
+            # The last to start (Jupyter) gets the most time: its kernels write history and close files.
+            self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
+        left = processes.end(processes.descendants, seconds=max(1.0, deadline - time.monotonic()))
+        processes.end(lambda: processes.marked(self._session.id), seconds=1.0)
+        for name, running in self._running.items():
+            running.process = None
+            if not running.service.background:
+                self._status.service(name, "ended", pid=None)
+        if left:
+            self._status.tell({"event": "left", "pids": left})
+        self._running = {}
+
+    def _foreground(self) -> list[_Running]:
+        return [running for running in self._running.values() if not running.service.background]
+
+    def _settled(self) -> bool:
+        return all(running.ready or running.given_up for running in self._running.values())
+
+    def _advance(self, running: _Running) -> None:
+        """Bring one service a step further: start it, or look whether it is ready."""
+        if running.ready or running.given_up:
+            return
+        if running.process is None:
+            if self._may_start(running):
+                self._spawn(running)
+            return
+        answer = running.service.ready(processes.tree(running.process.pid))
+        if answer.workers:
+            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1]}
+        running.detail = answer.detail
+        if answer.ready:
+            running.ready = True
+            self._status.service(running.service.name, "ready", detail=answer.detail)
+        elif answer.port_lost and not self._published:
+            raise PortLostError(answer.detail)
+        elif time.monotonic() - running.started > running.service.ready_seconds:
+            raise self._not_ready(running)
+        else:
+            self._status.service(running.service.name, "starting", detail=answer.detail)
+
+    def _may_start(self, running: _Running) -> bool:
+        waits = any(not self._running[name].ready for name in running.service.after)
+        return not waits and time.monotonic() >= running.not_before
+
+    def _spawn(self, running: _Running) -> None:
+        service = running.service
+        environment = dict(self._environment)
+        for name, value in service.environment.items():
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        log = logs.create(self._session.root / service.log)
+        try:
+            running.process = subprocess.Popen(
+                service.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=service.directory,
+                start_new_session=True,
+                preexec_fn=_in_child,  # noqa: PLW1509  (this process has one thread)
+            )
+        except OSError as error:
+            raise MissingError(
+                f"cannot start {service.name}: {service.argv[0]}: {error.strerror}",
+                remedy="see `ood-runtime doctor`",
+            ) from error
+        finally:
+            os.close(log)
+        running.started = time.monotonic()
+        self._status.service(service.name, "starting", pid=running.process.pid)
+
+    def _turn(self, seconds: float) -> None:
+        """Wait up to ``seconds`` for something to happen, and act on it."""
+        SIGNALS.wait(seconds)
+        ended = processes.reap()
+        if SIGNALS.asked:
+            number = SIGNALS.asked
+            raise EndAskedError(f"signal {signal.Signals(number).name}", 128 + number)
+        for running in self._running.values():
+            if running.process and running.process.pid in ended:
+                self._ended(running, ended[running.process.pid])
+        if SIGNALS.woken or time.monotonic() >= self._next_tick:
+            SIGNALS.woken = False
+            self._next_tick = time.monotonic() + _TICK_SECONDS
+            if stop_asked(self._session.root):
+                raise EndAskedError("ood-runtime stop", 0)
+
+    def _ended(self, running: _Running, status: int) -> None:
+        """A service's process has ended: start it again, do without it, or end the session."""
+        service, process = running.service, running.process
+        if process is None:
+            return
+        process.returncode = status  # reaped here, not by subprocess
+        processes.send_group(process.pid, signal.SIGKILL)
+        running.process, running.ready = None, False
+        if service.background:
+            running.given_up = True
+            return
+        if not self._published and any(ports.listeners(port) for port in service.ports):
+            raise PortLostError(f"another program took a port of {service.name}")
+        if self._published and service.essential and status == 0:
+            raise EndAskedError(f"{service.name} was shut down", 0)
+        if running.restarts < service.restarts:
+            self._restart_later(running, status)
+        elif service.essential or not self._published:
+            raise self._died(running, status)
+        else:
+            running.given_up = True
+            self._status.service(service.name, "failed", pid=None, detail=describe(status))
+
+    def _restart_later(self, running: _Running, status: int) -> None:
+        wait = _BACKOFF_SECONDS * 2 ** (running.restarts - 1) if running.restarts else 0.0
+        running.restarts += 1
+        running.not_before = time.monotonic() + wait
+        self._status.service(
+            running.service.name, "restarting", pid=None, restarts=running.restarts, detail=describe(status)
+        )
+
+    def _wait_for_end(self, running: _Running, until: float) -> None:
+        while running.process and time.monotonic() < until:
+            ended = processes.reap()
+            if running.process.pid in ended:
+                running.process.returncode = ended[running.process.pid]
+                running.process = None
+            else:
+                time.sleep(0.01)
+
+    def _not_ready(self, running: _Running) -> NotReadyError:
+        service = running.service
+        return NotReadyError(
+            f"{service.name} was not ready after {service.ready_seconds:.0f} s: {running.detail}"
+            + self._last_lines(service),
+            log=str(self._session.root / service.log),
+            remedy="look at the log; a slow file system may need a larger timeouts.ready",
+        )
+
+    def _died(self, running: _Running, status: int) -> ServiceDiedError:
+        service = running.service
+        return ServiceDiedError(
+            f"{service.name} ended with {describe(status)}" + self._last_lines(service),
+            log=str(self._session.root / service.log),
+            remedy="look at the log; `ood-runtime doctor` checks this node",
+        )
+
+    def _last_lines(self, service: Service) -> str:
+        lines = logs.tail(self._session.root / service.log)
+        return "".join(f"\n    | {line}" for line in lines)
+
+
+def describe(status: int) -> str:
+    """An exit status in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    hint = " (the kernel does this when memory runs out)" if -status == signal.SIGKILL else ""
+    return f"signal {name}{hint}"
+
+
+class _Signals:
+    """Notes that a signal came, and wakes the loop. Installed once, before anything is started."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.woken = False
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+
+    def install(self) -> None:
+        """Take note of the signals that end a session, and of children that end."""
+        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, lambda number, frame: None)  # only wakes the loop
+        for number in END_SIGNALS:
+            signal.signal(number, self._note)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a signal comes, or ``seconds`` have passed."""
+        if self.asked is None and select.select([self._read], [], [], seconds)[0]:
+            self._read.recv(4096)
+            self.woken = True
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or number
+
+
+SIGNALS = _Signals()
+
+
+def _in_child() -> None:
+    """Between fork and exec: end with the supervisor, and take signals as any program does."""
+    processes.die_with_parent(signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])

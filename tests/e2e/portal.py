@@ -1,0 +1,170 @@
+"""A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its ``/node/HOST/PORT/`` proxy.
+
+As in the real one: the full URI is passed on, Host is the node's, the Authorization header is taken out of
+requests (from 4.1 on), Location loses scheme and host, Set-Cookie loses Domain and gets the path
+/node/HOST/PORT, and a request with an Upgrade header becomes a websocket.
+
+What it lacks: TLS in front (so its page sets the XSRF cookie without ``secure``), the login of the portal's
+own users, the mapping of users and the headers X-Forwarded-User and X-Forwarded-Escaped-Uri, the check of
+the host name against host_regex, /rnode, and the card that renders the page: it is what a view.html.erb
+would give.
+"""
+
+import html
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tests.support.accounts import user_of_tests
+from tests.support.needs import need
+
+MODULES = (
+    *("mpm_event", "unixd", "authz_core", "alias", "dir", "mime", "headers", "rewrite", "env", "setenvif"),
+    *("proxy", "proxy_http", "proxy_wstunnel"),
+)
+MODULE_DIRECTORIES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/etc/httpd/modules")
+ANSWERS_WITHIN = 20.0  # seconds
+
+# $$ is a dollar for Apache.
+CONFIGURATION = Template(r"""
+$modules
+ServerRoot "$root"
+ServerName 127.0.0.1
+Listen 127.0.0.1:$port
+PidFile "$root/httpd.pid"
+ErrorLog "$root/error.log"
+LogLevel warn
+Mutex file:$root
+DefaultRuntimeDir "$root"
+ServerLimit 2
+ThreadsPerChild 25
+MaxRequestWorkers 50
+TypesConfig /dev/null
+AddType text/html .html
+DocumentRoot "$root/pages"
+<Directory "$root/pages">
+    Require all granted
+</Directory>
+
+RewriteEngine on
+# THE_REQUEST holds the path as it came, with its escapes; the query follows by itself.
+RewriteCond "%{HTTP:Upgrade}" "."
+RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
+RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "ws://$$1:$$2%1" [P,NE]
+RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
+RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2%1" [P,NE]
+
+<Proxy "*">
+    Require all granted
+</Proxy>
+<LocationMatch "^/node/(?<host>[^/]+)/(?<port>\d+)">
+    RequestHeader unset Authorization
+    RequestHeader set X-Forwarded-Proto "http"
+    Header edit Location "^https?://[^/]+" ""
+    Header edit* Set-Cookie "(?i);\s*Domain=[^;]*" ""
+    Header edit* Set-Cookie "(?i);\s*Path=[^;]*" ""
+    Header edit Set-Cookie "^(.*)$$" "$$1; Path=/node/%{MATCH_HOST}e/%{MATCH_PORT}e"
+</LocationMatch>
+""")
+
+PAGE = Template("""<!DOCTYPE html>
+<title>portal</title>
+<script>document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";</script>
+<form action="/node/$host/$port/login?next=$next" method="post">
+  <input type="hidden" name="_xsrf" value="$xsrf">
+  <input type="hidden" name="password" value="$password">
+  <button type="submit" id="connect">Connect to Jupyter</button>
+</form>
+""")
+
+
+class Portal:
+    """Apache on a port of 127.0.0.1, run by an unprivileged user in ``root``; a context manager."""
+
+    def __init__(self, root: Path) -> None:
+        self._program = need("apache2", "httpd")
+        self._root = root
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def origin(self) -> str:
+        """What a browser calls the origin of its pages."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> "Portal":
+        (self._root / "pages").mkdir(parents=True)
+        (self._root / "pages" / "index.html").write_text("portal")
+        configuration = self._root / "httpd.conf"
+        configuration.write_text(
+            CONFIGURATION.substitute(modules=_load_modules(), root=self._root, port=self._port)
+        )
+        user = user_of_tests()
+        for path in (self._root, self._root / "pages", configuration):
+            os.chown(path, user.uid, user.gid)
+        self._process = subprocess.Popen(
+            [self._program, "-f", str(configuration), "-DFOREGROUND"],
+            env=user.environment(),
+            stderr=subprocess.DEVNULL,
+            **user.identity(),
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+    def write_page(self, connection: Mapping[str, Any], next_url: str) -> str:
+        """Write the page that a session's card shows for what connection.yml says; the page's URL."""
+        values = {**connection, "next": next_url}
+        page = PAGE.substitute({key: html.escape(str(value)) for key, value in values.items()})
+        (self._root / "pages" / "session.html").write_text(page)
+        return f"{self.origin}/session.html"
+
+    def log(self) -> str:
+        """What Apache complained about."""
+        path = self._root / "error.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + ANSWERS_WITHIN
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.origin}/index.html", timeout=5).close()
+            except OSError as error:
+                assert self._process and self._process.poll() is None, f"Apache ended:\n{self.log()}"
+                assert time.monotonic() < deadline, f"Apache does not answer: {error}\n{self.log()}"
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _load_modules() -> str:
+    directory = next(Path(name) for name in MODULE_DIRECTORIES if Path(name).is_dir())
+    return "\n".join(
+        f"LoadModule {name}_module {directory}/mod_{name}.so"
+        for name in MODULES
+        if (directory / f"mod_{name}.so").exists()  # what is not a file is built in
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,74 @@
+"""What a scientist does: press the portal's button, open a notebook, compute on the Spark cluster."""
+
+import http.client
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+from selenium import webdriver
+
+from tests.conftest import StartSession
+from tests.e2e.browser import Lab, open_browser
+from tests.e2e.portal import Portal
+from tests.support.jupyter import Connection, JupyterClient
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def portal(short_tmp: Path) -> Iterator[Portal]:
+    with Portal(short_tmp / "portal") as running:
+        yield running
+
+
+@pytest.fixture
+def browser(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
+    monkeypatch.setenv("HOME", str(short_tmp))  # Chromium keeps things outside its profile too
+    running = open_browser(short_tmp / "profile")
+    yield running
+    running.quit()
+
+
+def test_a_sum_on_the_cluster_through_the_portal(
+    portal: Portal,
+    browser: webdriver.Chrome,
+    start_session: StartSession,
+    log_in_to: Callable[[Connection], JupyterClient],
+) -> None:
+    session = start_session("jupyter-spark", "--set", f"portal.origin={portal.origin}")
+    connection = session.connection()
+    browser.get(portal.write_page(connection, f"{connection['base_url']}lab"))
+    browser.find_element("id", "connect").click()
+    lab = Lab(browser)
+    lab.open_notebook("PySpark")
+
+    assert lab.run_cell("sc.parallelize(range(1000)).sum()") == "499500"
+
+    lab.save_screenshot("notebook")
+    _assert_strangers_are_refused(portal, connection, log_in_to(connection))
+    browser.get("about:blank")  # a page that reconnects to a server that ends is not the test
+    assert session.stop() == 128 + 15
+    assert not (session.directory / "connection.yml").exists()
+
+
+def _assert_strangers_are_refused(portal: Portal, connection: Connection, client: JupyterClient) -> None:
+    assert _login_without_xsrf(portal, connection) == 403
+    kernel = client.request("GET", "api/kernels").json()[0]["id"]
+    with pytest.raises(websocket.WebSocketBadStatusException) as refusal:
+        client.channels(kernel, origin="http://evil.example.org")
+    assert refusal.value.status_code == 403
+
+
+def _login_without_xsrf(portal: Portal, connection: Connection) -> int:
+    """The status of a login through the portal with the right password but without XSRF cookie and field."""
+    server = http.client.HTTPConnection(portal.origin.removeprefix("http://"), timeout=60)
+    server.request(
+        "POST",
+        f"{connection['base_url']}login",
+        body=f"password={connection['password']}",
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": portal.origin},
+    )
+    status = server.getresponse().status
+    server.close()
+    return status

@@ -1,0 +1,66 @@
+"""The stand-in for the portal does what is known of the real one's proxy."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.portal import Portal
+
+pytestmark = pytest.mark.e2e
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Answers with what it was asked, in headers that a proxy has to rewrite."""
+
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", f"http://{self.headers['Host']}/elsewhere?a=b")
+        self.send_header(
+            "Set-Cookie", "one=1; Domain=example.org; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path=/"
+        )
+        self.send_header("Set-Cookie", "two=2; HttpOnly")
+        for name in ("Host", "Authorization", "X-Forwarded-Proto", "Origin"):
+            self.send_header(f"Seen-{name}", str(self.headers[name]))
+        self.send_header("Seen-Path", self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the output is pytest's."""
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_requests_and_answers_are_rewritten_as_by_open_ondemand(short_tmp: Path, backend: str) -> None:
+    place = f"/node/{backend.replace(':', '/')}"
+    with Portal(short_tmp / "portal") as portal:
+        client = http.client.HTTPConnection(portal.origin.removeprefix("http://"), timeout=20)
+        headers = {"Authorization": "Bearer x", "Origin": portal.origin}
+        client.request("GET", f"{place}/a%20b%2525/c?d=e%20f", headers=headers)
+        answer = client.getresponse()
+        client.close()
+
+    assert answer.status == 302
+    assert answer.headers["Seen-Path"] == f"{place}/a%20b%2525/c?d=e%20f"
+    assert answer.headers["Seen-Host"] == backend
+    assert answer.headers["Seen-Authorization"] == "None"
+    assert answer.headers["Seen-X-Forwarded-Proto"] == "http"
+    assert answer.headers["Seen-Origin"] == portal.origin
+    assert answer.headers["Location"] == "/elsewhere?a=b"
+    assert answer.headers.get_all("Set-Cookie") == [
+        f"one=1; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path={place}",
+        f"two=2; HttpOnly; Path={place}",
+    ]

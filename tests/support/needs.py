@@ -1,0 +1,49 @@
+"""The only place where a test says what it cannot do without.
+
+On a user's machine such a test is skipped and says why. In continuous integration (``CI=true``), where
+everything that can be installed is installed, it fails: a skip there would hide that nothing was tested.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def need(*names: str) -> str:
+    """The path of the first of these programs that is here, beside our Python or on PATH.
+
+    Several names are for a program that systems call differently. Skips or fails when none is here.
+    """
+    beside_us = str(Path(sys.executable).parent)
+    places = os.pathsep.join([beside_us, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    found = next(filter(None, (shutil.which(name, path=places) for name in names)), None)
+    if found is None:
+        missing(f"needs the program {' or '.join(names)}")
+    return found
+
+
+def need_java(release: int) -> Path:
+    """The JAVA_HOME of this Java release, from the system's packages."""
+    java = next(Path("/usr/lib/jvm").glob(f"*{release}*/bin/java"), None)
+    if java is None:
+        missing(f"needs Java {release} in /usr/lib/jvm")
+    return java.parent.parent
+
+
+def need_spark35() -> Path:
+    """The SPARK_HOME of Spark 3.5 that ./check keeps in its cache."""
+    home = Path(os.environ.get("OOD_TEST_SPARK35", "/nonexistent"))
+    if not (home / "jars").is_dir():
+        missing("needs Spark 3.5 in OOD_TEST_SPARK35, which ./check installs")
+    return home
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it where nothing that can be installed may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}; in CI nothing is skipped for want of an installable package", pytrace=False)
+    pytest.skip(reason)
