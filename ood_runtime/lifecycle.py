@@ -42,13 +42,14 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
                     connection.withdraw(session.root)
                     status.phase(STOPPING, f"ending: {asked.why}")
                     supervisor.stop()
-                    status.phase(ENDED, asked.why)
+                    status.phase(ENDED, f"ended: {asked.why}")
                     return asked.exit_status
                 except OodRuntimeError as error:
                     connection.withdraw(session.root)
                     supervisor.stop()
                     status.fail(error)
                     raise
+    return 0
 
 
 def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:

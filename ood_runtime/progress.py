@@ -29,7 +29,7 @@ class Progress:
     def __call__(self, status: Status, event: dict[str, object]) -> None:
         """Show one change."""
         kind = event.get("event")
-        if kind == "service":
+        if kind == "service" and not status.services[str(event["service"])].background:
             self._service(status, str(event["service"]), str(event["state"]), str(event.get("detail") or ""))
         elif kind == "notice":
             self._line(f"note: {event['message']}")
@@ -38,7 +38,11 @@ class Progress:
 
     def _service(self, status: Status, name: str, state: str, detail: str) -> None:
         if self._terminal and status.state == STARTING:
-            parts = (f"{service.name} {_MARKS.get(service.state, ' ')}" for service in status.services.values())
+            parts = (
+                f"{service.name} {_MARKS.get(service.state, ' ')}"
+                for service in status.services.values()
+                if not service.background
+            )
             self._write(f"\r\x1b[K[{self._elapsed()}] {'   '.join(parts)}")
             self._open_line = True
             return

@@ -256,7 +256,9 @@ def private_directory(path: Path, *, parents: bool = False) -> None:
 
     Raises SessionError otherwise: in a directory that others can write to they could plant or swap files.
     """
-    path.mkdir(mode=0o700, parents=parents, exist_ok=True)
+    if parents and not path.parent.exists():
+        private_directory(path.parent, parents=True)
+    path.mkdir(mode=0o700, exist_ok=True)
     if not owned_directory(path):
         raise SessionError(
             f"{path} is not a directory that only you can write to",

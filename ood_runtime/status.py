@@ -31,6 +31,7 @@ class ServiceStatus:
     since: float = 0.0
     restarts: int = 0
     log: str = ""
+    background: bool = False
 
 
 @dataclass

@@ -85,8 +85,7 @@ class Supervisor:
             self.notice(notice)
         self._running = {service.name: _Running(service) for service in plan.services}
         for name, running in self._running.items():
-            if not running.service.background:
-                self._status.service(name, "waiting")
+            self._status.service(name, "waiting", background=running.service.background)
         while not all(running.ready for running in self._foreground()):
             for running in self._foreground():
                 self._advance(running)
@@ -123,8 +122,7 @@ class Supervisor:
         processes.end(lambda: processes.marked(self._session.id), seconds=1.0)
         for name, running in self._running.items():
             running.process = None
-            if not running.service.background:
-                self._status.service(name, "ended", pid=None)
+            self._status.service(name, "ended", pid=None, detail="")
         if left:
             self._status.tell({"event": "left", "pids": left})
         self._running = {}
@@ -217,6 +215,7 @@ class Supervisor:
         running.process, running.ready = None, False
         if service.background:
             running.given_up = True
+            self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")
             return
         if not self._published and any(ports.listeners(port) for port in service.ports):
             raise PortLostError(f"another program took a port of {service.name}")

@@ -45,7 +45,7 @@ refresh_package_lists() {
 package_exists() {
     case $(package_manager) in
         # Not a package that only others name: it needs a version to install.
-        apt-get) apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]' ;;
+        apt-get) [[ $(apt-cache policy "$1" 2>/dev/null) == *'Candidate: '[0-9]* ]] ;;
         dnf) dnf -q list "$1" </dev/null >/dev/null 2>&1 ;;
         *) return 1 ;;
     esac
@@ -142,7 +142,7 @@ require_environment() { # VENV EXTRA
     mkdir -p "$venv/build"
     TMPDIR="$venv/build" PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 \
         "$venv/bin/python" -I -m pip install "${quiet[@]}" --use-pep517 --editable ".[$extra]" </dev/null >&2 \
-        || fail 3 "the installation failed (pip's message is above); start ${0##*/} again when the cause is gone"
+        || fail 3 "the installation failed (pip's message is above); start $0 again when the cause is gone"
     rm -rf "$venv/build"
     environment_stamp "$venv" >"$venv/installed-$extra"
 }

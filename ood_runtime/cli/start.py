@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from ood_runtime import guard, lifecycle
+from ood_runtime import guard
 from ood_runtime.cli import options
 from ood_runtime.cli.group import report
 from ood_runtime.errors import OodRuntimeError, SettingsError
-from ood_runtime.progress import Progress
 
 
 @click.command("start")
@@ -43,6 +42,10 @@ def command(
     asked = options.request(app, session_dir, config_files, overrides, launcher=launcher, allow_root=allow_root)
 
     def work(announce: guard.Announce) -> int:
+        # Only the supervisor needs this: the guard keeps small.
+        from ood_runtime import lifecycle  # noqa: PLC0415
+        from ood_runtime.progress import Progress  # noqa: PLC0415
+
         try:
             return lifecycle.run(asked, announce, Progress())
         except OodRuntimeError as error:

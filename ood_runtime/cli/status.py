@@ -63,8 +63,9 @@ def table(state: dict[str, Any], now: float) -> str:
     ]
     services = state["services"]
     if services:
-        done = sum(service["state"] == "ready" for service in services)
-        lines.append(f"{_bar(done, len(services))} {done} of {len(services)} services{_workers(state)}")
+        counted = [service for service in services if not service["background"]]
+        done = sum(service["state"] == "ready" for service in counted)
+        lines.append(f"{_bar(done, len(counted))} {done} of {len(counted)} services{_workers(state)}")
         lines += [
             "",
             click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>10}{'RESTARTS':>10}   DETAIL", dim=True),
