@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from ood_runtime import processes, session, status
-from ood_runtime.errors import ServiceDiedError
-from ood_runtime.supervisor import END_SIGNALS, SIGNALS
+from ood_runtime import kernel
+from ood_runtime.signals import END_SIGNALS, SIGNALS
 
 Announce = Callable[[Path, str, str], None]
 
@@ -26,7 +25,7 @@ def run(work: Callable[[Announce], int]) -> int:
 
     ``work`` gets a function to call with the session's directory, identifier and app as soon as they are known.
     """
-    processes.adopt_orphans()
+    kernel.adopt_orphans()
     read_end, write_end = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     guard = os.getpid()
@@ -42,7 +41,6 @@ def run(work: Callable[[Announce], int]) -> int:
     if ended < 0:
         for line in lines:
             _clear_up(**json.loads(line), number=-ended)
-        processes.end(processes.descendants, seconds=5)
         return 128 - ended
     return ended
 
@@ -51,7 +49,7 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
     """The child: never returns."""
     exit_status = 1
     try:
-        processes.die_with_parent(signal.SIGTERM)
+        kernel.die_with_parent(signal.SIGTERM)
         SIGNALS.install()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         if os.getppid() == guard:
@@ -69,7 +67,7 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
 
 def _forward_signals(child: int) -> None:
     def forward(number: int, frame: FrameType | None) -> None:
-        processes.send([child], signal.Signals(number))
+        os.kill(child, number)
 
     for number in END_SIGNALS:
         signal.signal(number, forward)
@@ -78,6 +76,10 @@ def _forward_signals(child: int) -> None:
 
 def _clear_up(directory: str, identifier: str, app: str, number: int) -> None:
     """The supervisor was killed: end what it started, and leave nothing secret."""
+    # Loaded only now: the guard waits for days, and should be as small as can be.
+    from ood_runtime import processes, session, status  # noqa: PLC0415
+    from ood_runtime.errors import ServiceDiedError  # noqa: PLC0415
+
     root = Path(directory)
     processes.end(lambda: {*processes.descendants(), *processes.marked(identifier)}, seconds=5)
     session.clear(root)

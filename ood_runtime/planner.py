@@ -12,7 +12,7 @@ from io import BufferedRWPair
 from types import TracebackType
 from typing import Any
 
-from ood_runtime import processes
+from ood_runtime import kernel
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.plan import Directories, Grant, Outline, Plan
 from ood_runtime.request import Request
@@ -71,7 +71,7 @@ class Planner:
 
 def _serve(request: Request, connection: socket.socket) -> None:
     """The child: never returns."""
-    processes.die_with_parent(signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent hears them, and closes the connection

@@ -4,7 +4,6 @@ A process belongs to a session when it descends from the session's supervisor, o
 identifier in its environment. The second finds what was orphaned by the death of its parents.
 """
 
-import ctypes
 import os
 import signal
 import time
@@ -14,19 +13,6 @@ from pathlib import Path
 import psutil
 
 MARK = "OOD_RUNTIME_SESSION"
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose parents die (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent(sig: signal.Signals) -> None:
-    """Ask the kernel for ``sig`` when the parent dies (prctl(2), PR_SET_PDEATHSIG); survives exec."""
-    _prctl(_PR_SET_PDEATHSIG, int(sig))
 
 
 def tree(pid: int) -> list[int]:
@@ -117,8 +103,3 @@ def _environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl failed")

@@ -60,7 +60,7 @@ def cluster(context: Context) -> Part:
 
 
 def pyspark_kernel(context: Context) -> Part:
-    """The PySpark kernel's wrapper script and its start-up file, which makes ``sc`` and ``spark`` (paper, section 4.1)."""
+    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
     software = spark_software(context)
     private = context.directories.private
     startup = render(

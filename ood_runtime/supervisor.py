@@ -5,23 +5,21 @@ only take note, so that a signal is safe at any moment.
 """
 
 import os
-import select
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import TracebackType
 
-from ood_runtime import logs, ports, processes
+from ood_runtime import kernel, logs, ports, processes
 from ood_runtime.errors import MissingError, NotReadyError, ServiceDiedError
 from ood_runtime.plan import Plan
 from ood_runtime.service import Service
 from ood_runtime.session import Session, stop_asked
+from ood_runtime.signals import SIGNALS
 from ood_runtime.status import Status
 
-END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PROBE_SECONDS = 0.04  # between two looks at a service that is not ready
 _TICK_SECONDS = 1.0  # between two looks for a request to stop
 _BACKOFF_SECONDS = 2.0  # before the second restart of a service; doubles with each
@@ -67,7 +65,7 @@ class Supervisor:
         self._next_tick = 0.0
 
     def __enter__(self) -> "Supervisor":
-        processes.adopt_orphans()
+        kernel.adopt_orphans()
         return self
 
     def __exit__(
@@ -277,38 +275,7 @@ def describe(status: int) -> str:
     return f"signal {name}{hint}"
 
 
-class _Signals:
-    """Notes that a signal came, and wakes the loop. Installed once, before anything is started."""
-
-    def __init__(self) -> None:
-        self.asked: int | None = None
-        self.woken = False
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-
-    def install(self) -> None:
-        """Take note of the signals that end a session, and of children that end."""
-        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(number, lambda number, frame: None)  # only wakes the loop
-        for number in END_SIGNALS:
-            signal.signal(number, self._note)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until a signal comes, or ``seconds`` have passed."""
-        if self.asked is None and select.select([self._read], [], [], seconds)[0]:
-            self._read.recv(4096)
-            self.woken = True
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = self.asked or number
-
-
-SIGNALS = _Signals()
-
-
 def _in_child() -> None:
     """Between fork and exec: end with the supervisor, and take signals as any program does."""
-    processes.die_with_parent(signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -1,4 +1,4 @@
-"""Jupyter with a Spark cluster: the two parts side by side, and a kernel that brings them together (paper, section 4.1)."""
+"""Jupyter with a Spark cluster: two parts side by side, and a kernel that joins them (paper, section 4.1)."""
 
 from collections.abc import Mapping
 

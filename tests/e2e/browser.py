@@ -26,6 +26,7 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+CELL = ".jp-Notebook .jp-CodeCell"
 SIDEBAR = "#jp-left-stack"
 NOTICE = ".Toastify__toast"
 WINDOW = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
@@ -47,45 +48,61 @@ def open_browser(profile: Path) -> webdriver.Chrome:
 
 
 class Lab:
-    """JupyterLab in a browser that is logged in."""
+    """JupyterLab in a browser that is logged in, with one notebook."""
 
     def __init__(self, browser: webdriver.Chrome) -> None:
         self._browser = browser
+        self._runs = 0
 
     def open_notebook(self, kernel_title: str) -> None:
         """Start a new notebook with the launcher's card of this kernel and wait until the kernel is idle."""
-        card = f'.jp-LauncherCard[data-category="Notebook"][title^="{kernel_title}"]'
-        self._find(card).click()
-        self._find(".jp-Notebook .jp-CodeCell .cm-content")
+        self._find(f'.jp-LauncherCard[data-category="Notebook"][title^="{kernel_title}"]').click()
+        self._find(f"{CELL} .cm-content")
         # JupyterLab forgets a cell that is run before its kernel is there.
         self._find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', KERNEL_WITHIN)
 
     def run_cell(self, code: str) -> str:
-        """Type code into the selected cell, run it with Shift-Enter; the text of its result."""
-        self._find(".jp-Notebook .jp-CodeCell.jp-mod-selected .cm-content").click()
-        keys = ActionChains(self._browser).send_keys(code)
-        keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
-        return self._find(".jp-OutputArea-output", RESULT_WITHIN).text
+        """Type code into the last cell, which is empty, and run it; its value as the page shows it.
+
+        What the code or the kernel prints before is not part of it.
+        """
+        self._browser.find_elements(By.CSS_SELECTOR, f"{CELL} .cm-content")[-1].click()
+        ActionChains(self._browser).send_keys(code).perform()
+        return self._run_selected()
+
+    def run_first_cell_again(self) -> str:
+        """Run the first cell again, which clears what it printed the first time; its value."""
+        self._find(f"{CELL} .cm-content").click()
+        return self._run_selected()
 
     def save_screenshot(self, name: str) -> None:
-        """Save the notebook without what stands around it as NAME.png in $OOD_SCREENSHOTS, if that is set."""
-        if not (directory := os.environ.get("OOD_SCREENSHOTS")):
-            return
+        """Save the notebook without what stands around it as NAME.png in $OOD_SCREENSHOTS."""
         if self._shown(SIDEBAR):
-            ActionChains(self._browser).key_down(Keys.CONTROL).send_keys("b").key_up(Keys.CONTROL).perform()
+            self._press(Keys.CONTROL, "b")
             self._until_gone(SIDEBAR)
         if self._shown(NOTICE):
             self._find(f"{NOTICE} button.jp-toast-button:last-child").click()
             self._until_gone(NOTICE)
-        self._browser.save_screenshot(str(Path(directory) / f"{name}.png"))
+        self._browser.save_screenshot(str(Path(os.environ["OOD_SCREENSHOTS"]) / f"{name}.png"))
+
+    def _run_selected(self) -> str:
+        self._press(Keys.SHIFT, Keys.ENTER)
+        self._runs += 1
+        # The number in front of a value is that of the run.
+        prompt = f'div[contains(@class, "jp-OutputPrompt") and normalize-space() = "[{self._runs}]:"]'
+        value = f'//{prompt}/../div[contains(@class, "jp-OutputArea-output")]'
+        return self._find(value, RESULT_WITHIN, By.XPATH).text
+
+    def _press(self, modifier: str, key: str) -> None:
+        ActionChains(self._browser).key_down(modifier).send_keys(key).key_up(modifier).perform()
 
     def _shown(self, selector: str) -> bool:
         return any(found.is_displayed() for found in self._browser.find_elements(By.CSS_SELECTOR, selector))
 
-    def _find(self, selector: str, within: float = PAGE_WITHIN) -> WebElement:
+    def _find(self, selector: str, within: float = PAGE_WITHIN, by: str = By.CSS_SELECTOR) -> WebElement:
         """The visible element, when it is there; seconds."""
         return self._waiting(within).until(
-            until.visibility_of_element_located((By.CSS_SELECTOR, selector)),
+            until.visibility_of_element_located((by, selector)),
             f"nothing like {selector} on {self._browser.current_url}",
         )
 

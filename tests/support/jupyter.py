@@ -27,9 +27,7 @@ class JupyterClient:
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """A request below the server's base URL, with the XSRF header that a page's script would send."""
         headers = {"X-XSRFToken": str(self.connection["xsrf"])} | options.pop("headers", {})
-        return self.http.request(
-            method, url_of(self.connection) + path, headers=headers, timeout=60, **options
-        )
+        return self.http.request(method, url_of(self.connection) + path, headers=headers, timeout=60, **options)
 
     def start_kernel(self, name: str = "pyspark") -> str:
         """Start a kernel; its id."""
@@ -54,9 +52,7 @@ class JupyterClient:
         finally:
             channels.close()
 
-    def channels(
-        self, kernel: str, *, origin: str | None = None, timeout: float = 20.0
-    ) -> websocket.WebSocket:
+    def channels(self, kernel: str, *, origin: str | None = None, timeout: float = 20.0) -> websocket.WebSocket:
         """The kernel's websocket; ``origin`` is what a page of another site would send; seconds."""
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
         url = url_of(self.connection).replace("http://", "ws://", 1) + f"api/kernels/{kernel}/channels"

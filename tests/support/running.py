@@ -54,6 +54,10 @@ class RunningSession:
         self._secrets.update(secrets_of_spark(self.directory))
         return values
 
+    def secrets(self) -> frozenset[str]:
+        """What must stay secret, as far as it was found when the connection was read."""
+        return frozenset(self._secrets)
+
     def status(self) -> dict[str, object]:
         """What status.json says now."""
         status = json.loads((self.directory / "status.json").read_text())
@@ -131,9 +135,7 @@ def processes_of(session_id: str) -> dict[int, str]:
             continue
         try:
             if mark in (entry / "environ").read_bytes().split(b"\0"):
-                found[int(entry.name)] = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # ended while we looked, or another user's
     return found

@@ -15,7 +15,7 @@ from ood_runtime import secret, ui_filter
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
 
-# RFC 7515, appendix A.1: a key whose signature of another text is published there.
+# The key of RFC 7515, appendix A.1: longer than 256 bits, with both characters of URL-safe Base64.
 RFC_KEY = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
 # What Spark masks on its pages: spark.redaction.regex, the same in 3.5 and 4.
 REDACTED = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
@@ -75,7 +75,7 @@ def test_the_same_key_gives_the_same_token() -> None:
 
 
 def test_a_short_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="256 bits is needed .* not of 128"):
+    with pytest.raises(ValueError, match=r"256 bits is needed .* not of 128"):
         ui_filter.jws_token(secret.key(128))
 
 
@@ -136,7 +136,7 @@ def test_the_compilers_message_is_told(script: str, message: str, tmp_path: Path
 
 
 def test_a_java_that_does_not_start_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OodRuntimeError, match="cannot start .*/java: No such file"):
+    with pytest.raises(OodRuntimeError, match=r"cannot start .*/java: No such file"):
         ui_filter.compile_filter(tmp_path / "java", [], tmp_path)
 
 

@@ -1,0 +1,39 @@
+"""Signals: handlers only take note and wake the loop, so that a signal is safe at any moment."""
+
+import select
+import signal
+import socket
+from types import FrameType
+
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Signals:
+    """Notes that a signal came, and wakes the loop. Installed once, before anything is started."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.woken = False
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+
+    def install(self) -> None:
+        """Take note of the signals that end a session, and of children that end."""
+        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, lambda number, frame: None)  # only wakes the loop
+        for number in END_SIGNALS:
+            signal.signal(number, self._note)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a signal comes, or ``seconds`` have passed."""
+        if self.asked is None and select.select([self._read], [], [], seconds)[0]:
+            self._read.recv(4096)
+            self.woken = True
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or number
+
+
+SIGNALS = _Signals()
