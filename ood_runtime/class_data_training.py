@@ -283,6 +283,9 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], patience: float) -> None:
             left.kill()
     for process in processes:
         process.wait()
+        if process.stdin:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
     psutil.wait_procs(alive, timeout=_GRACE)
 
 

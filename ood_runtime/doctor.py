@@ -107,7 +107,7 @@ def _ports(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findi
 
 
 def _scratch(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    base, notices = scratch_base(environment)
+    base, notices = scratch_base(settings.scratch_dir, environment)
     free = shutil.disk_usage(base).free
     detail = f"{base}, {free / GIB:.1f} GiB free"
     if notices:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -17,13 +18,13 @@ from types import FrameType
 from ood_runtime import kernel
 from ood_runtime.signals import END_SIGNALS, SIGNALS
 
-Announce = Callable[[Path, str, str], None]
+Announce = Callable[[Path, str], None]
 
 
 def run(work: Callable[[Announce], int]) -> int:
     """Run ``work`` in a guarded child and give its exit status; 128+N when it was ended by signal N.
 
-    ``work`` gets a function to call with the session's directory, identifier and app as soon as they are known.
+    ``work`` gets a function to call with the session's directory and identifier as soon as they are known.
     """
     kernel.adopt_orphans()
     read_end, write_end = os.pipe()
@@ -54,11 +55,13 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         if os.getppid() == guard:
 
-            def announce(directory: Path, identifier: str, app: str) -> None:
-                line = json.dumps({"directory": str(directory), "identifier": identifier, "app": app})
+            def announce(directory: Path, identifier: str) -> None:
+                line = json.dumps({"directory": str(directory), "identifier": identifier})
                 os.write(write_end, line.encode() + b"\n")
 
             exit_status = work(announce)
+    except BaseException:  # noqa: BLE001  (os._exit would swallow it)
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -74,7 +77,7 @@ def _forward_signals(child: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
 
-def _clear_up(directory: str, identifier: str, app: str, number: int) -> None:
+def _clear_up(directory: str, identifier: str, number: int) -> None:
     """The supervisor was killed: end what it started, and leave nothing secret."""
     # Loaded only now: the guard waits for days, and should be as small as can be.
     from ood_runtime import processes, session, status  # noqa: PLC0415
@@ -88,6 +91,5 @@ def _clear_up(directory: str, identifier: str, app: str, number: int) -> None:
         f"the supervisor of this session was ended by {name}",
         remedy="see the job's memory limit, and who or what sent the signal",
     )
-    state = status.Status(root, identifier, app, os.uname().nodename)
-    state.fail(error)
+    status.mark_failed(root, error)
     print(f"ood-runtime: {error.what}; everything that it had started is gone", file=sys.stderr)  # noqa: T201

@@ -28,7 +28,7 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
     with Planner(request) as planner:
         outline = planner.outline()
         with Session(outline.session_directory, outline.app, outline.scratch_base) as session:
-            announce(session.root, session.id, outline.app)
+            announce(session.root, session.id)
             status = _status(session, outline, progress)
             with Supervisor(session, status, request.environment, outline.stop_seconds) as supervisor:
                 try:

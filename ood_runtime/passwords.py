@@ -10,5 +10,6 @@ def jupyter_hash(password: Secret, salt: Secret) -> Secret:
 
     A login costs the server about 40 ms, which also slows whoever guesses.
     """
-    scheme = argon2.using(type="ID", memory_cost=10240, time_cost=10, parallelism=8, salt=salt.reveal().encode())
+    parameters = {"type": "ID", "memory_cost": 10240, "time_cost": 10, "parallelism": 8}
+    scheme = argon2.using(salt=salt.reveal().encode(), **parameters)  # type: ignore[no-untyped-call]
     return Secret("argon2:" + scheme.hash(password.reveal()))

@@ -53,10 +53,10 @@ class File:
 
 @dataclass(frozen=True)
 class Part:
-    """What one piece of a session adds to its plan. ``directories`` are below the private one."""
+    """What one piece of a session adds to its plan. ``directories`` are made before anything starts."""
 
     files: tuple[File, ...] = ()
-    directories: tuple[str, ...] = ()
+    directories: tuple[Path, ...] = ()
     services: tuple[Service, ...] = ()
     connection: Mapping[str, str | int | Secret] = field(default_factory=dict)
     notices: tuple[str, ...] = ()

@@ -4,7 +4,6 @@ Needs libraries that take memory: the process that stays for the whole session h
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from ood_runtime import apps, launchers, place, settings
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
+from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Directories, Grant, Outline, Plan
 from ood_runtime.request import Request
 from ood_runtime.settings import Settings
@@ -52,7 +52,7 @@ def prepare(request: Request) -> Prepared:
     values = loaded.settings
     launcher = launchers.choose(values.launcher, request.environment)
     allocation = launcher.allocation(request.environment, Path.cwd())
-    scratch, notices = scratch_base(request.environment)
+    scratch, notices = scratch_base(values.scratch_dir, request.environment)
     outline = Outline(
         app=app.name,
         allocation=allocation,
@@ -69,15 +69,24 @@ def prepare(request: Request) -> Prepared:
     return Prepared(request, app, values, software, outline)
 
 
-def scratch_base(environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
-    """Where scratch space goes: $TMPDIR, or /tmp when that cannot be used; and a notice in that case."""
-    named = environment.get("TMPDIR")
-    fallback = Path(tempfile.gettempdir() if not named else "/tmp")  # noqa: S108
-    if not named:
-        return fallback, ()
-    path = Path(named)
-    if "," in named:
-        return fallback, (f"TMPDIR is {named}; Spark takes no comma in it: using {fallback}",)
-    if path.is_absolute() and path.is_dir() and os.access(path, os.W_OK | os.X_OK):
-        return path, ()
-    return fallback, (f"TMPDIR is {named}, which cannot be written to: using {fallback}",)
+def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
+    """Where scratch space goes: the setting, else $TMPDIR, else /tmp; and a notice when $TMPDIR cannot be used.
+
+    Raises SettingsError when the directory of the setting cannot be used.
+    """
+    fallback = Path("/tmp")  # noqa: S108  (a private directory is made there)
+    named = str(setting or environment.get("TMPDIR") or fallback)
+    reason = _unusable(Path(named))
+    if not reason:
+        return Path(named), ()
+    if setting:
+        raise SettingsError(f"scratch_dir: {named} {reason}")
+    return fallback, (f"TMPDIR is {named}, which {reason}: using {fallback}",)
+
+
+def _unusable(path: Path) -> str:
+    if "," in str(path):
+        return "has a comma in its name, at which Spark would cut it"
+    if not path.is_absolute() or not path.is_dir():
+        return "is no directory"
+    return "" if os.access(path, os.W_OK | os.X_OK) else "cannot be written to"

@@ -104,7 +104,7 @@ class Session:
         )
         write(self.root / _PRIVATE / _RECORD, json.dumps(asdict(record)))
 
-    def write(self, files: Iterable[File], directories: Iterable[str] = ()) -> None:
+    def write(self, files: Iterable[File], directories: Iterable[Path] = ()) -> None:
         """Write what a plan asks for into the private directory, each file whole or not at all.
 
         Raises SessionError when the directory takes no more (a full disk, a quota).
@@ -115,8 +115,8 @@ class Session:
         try:
             # The list goes first: what is listed and was never written does no harm, the reverse would.
             write(private / _SECRETS, json.dumps(self._secret_files))
-            for name in directories:
-                private_directory(private / name, parents=True)
+            for directory in directories:
+                private_directory(directory, parents=True)
             for file in files:
                 private_directory((private / file.name).parent, parents=True)
                 write(private / file.name, file.content, 0o700 if file.executable else 0o600)

@@ -18,7 +18,7 @@ from ood_runtime.probes import Always, Listening, SparkWorkers
 from ood_runtime.render import java_argument, properties_file, render
 from ood_runtime.service import Service
 from ood_runtime.settings import sizes as memory
-from ood_runtime.spark_properties import address, spark_software
+from ood_runtime.spark_properties import address, filter_jar, spark_software
 from ood_runtime.spark_sizes import Sizes, compute
 
 PORTS = ("spark_master", "spark_master_ui")
@@ -52,7 +52,11 @@ def cluster(context: Context) -> Part:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
     return Part(
         files=tuple(files),
-        directories=("spark/conf",),
+        # Spark 3.5 makes none of these, or not their parents.
+        directories=(
+            context.directories.private / "spark" / "conf",
+            *(context.directories.scratch / "spark" / name for name in ("local", "recovery", "work")),
+        ),
         services=(_master(context), _worker(context), *_archive_builder(context)),
         connection={"spark_master": master_url(context)},
         notices=_notices(context),
@@ -167,18 +171,24 @@ def wanted_workers(setting: str, total: int) -> int:
 def _daemon_environment(context: Context) -> dict[str, str]:
     software = spark_software(context)
     private = context.directories.private
-    local = context.settings.spark.local_dir
     shim = java.needs_shim(software.java, software.spark)
     return {
+        **_utf8_locale(context.environment),
         "JAVA_HOME": str(private / "spark/java" if shim else software.java.home),
         "SPARK_CONF_DIR": str(software.archives.conf_dir if software.archives else private / "spark/conf"),
         "SPARK_HOME": str(software.spark.home),
-        "SPARK_LOCAL_DIRS": str((local or context.directories.scratch / "spark") / "local"),
+        "SPARK_LOCAL_DIRS": str(context.directories.scratch / "spark" / "local"),
         "SPARK_LOCAL_IP": address(context),
         "SPARK_PUBLIC_DNS": address(context),
         # Set by spark-class; without it executors die with "Cannot find any build directories".
         "SPARK_SCALA_VERSION": software.spark.scala,
     }
+
+
+def _utf8_locale(environment: Mapping[str, str]) -> dict[str, str]:
+    """A locale in which Java can open files with names that are not ASCII, where the job has another one."""
+    locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C"
+    return {} if "utf" in locale.lower() else {"LC_ALL": "C.UTF-8"}
 
 
 def _master_arguments(context: Context) -> str:
@@ -225,11 +235,7 @@ def _driver_arguments(context: Context, properties: Mapping[str, str]) -> str:
             *shlex.split(properties.get("spark.driver.defaultJavaOptions", "")),
             *shlex.split(properties.get("spark.driver.extraJavaOptions", "")),
             "-cp",
-            os.pathsep.join(
-                filter(
-                    None, [properties.get("spark.driver.extraClassPath"), _classpath(context, _site_classpath(context))]
-                )
-            ),
+            _driver_classpath(context, properties),
             _SUBMIT,
             "--properties-file",
             _properties_path(context),
@@ -238,10 +244,17 @@ def _driver_arguments(context: Context, properties: Mapping[str, str]) -> str:
     )
 
 
+def _driver_classpath(context: Context, properties: Mapping[str, str]) -> str:
+    """As Spark's launcher has it: what the user adds comes first, and may replace what Spark brings."""
+    theirs = properties.get("spark.driver.extraClassPath", "").split(os.pathsep)
+    added = [entry for entry in theirs if entry and entry != str(filter_jar(context))]
+    return os.pathsep.join([*added, _classpath(context, _site_classpath(context))])
+
+
 def _classpath(context: Context, more: Iterable[Path] = ()) -> str:
     """The jars first and in a fixed order, as class-data archives want it, then what else there is."""
     software = spark_software(context)
-    extra = [context.directories.private / "spark/ui-filter.jar"] if software.ui_filter else []
+    extra = [filter_jar(context)] if software.ui_filter else []
     return os.pathsep.join([class_data.classpath(software.spark), *map(str, [*extra, *more])])
 
 

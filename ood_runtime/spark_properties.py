@@ -3,6 +3,7 @@
 a site's spark-defaults.conf < what we compute < spark.conf of the settings < what secures the cluster
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,10 @@ def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     secured = secure(software.spark.release, context.grant.secrets)
     merged = {**site, **_computed(context, master, sizes), **settings.conf}
     _append_java_options(merged, software)
+    if software.ui_filter:
+        # For drivers that are started by spark-submit; ours have it in their own command.
+        theirs = merged.get("spark.driver.extraClassPath")
+        merged["spark.driver.extraClassPath"] = os.pathsep.join(filter(None, [theirs, str(filter_jar(context))]))
     return {**secured, **merged} if settings.allow_insecure else {**merged, **secured, "spark.master": master}
 
 
@@ -101,6 +106,11 @@ def _append_java_options(entries: dict[str, str], software: SparkSoftware) -> No
     theirs = entries.get("spark.executor.extraJavaOptions", "")
     if ours or theirs:
         entries["spark.executor.extraJavaOptions"] = " ".join(filter(None, (*ours, theirs)))
+
+
+def filter_jar(context: Context) -> Path:
+    """Where this session's filter for Spark 3.5's web interfaces is."""
+    return context.directories.private / "spark" / "ui-filter.jar"
 
 
 def address(context: Context) -> str:

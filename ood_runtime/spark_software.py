@@ -44,7 +44,7 @@ def find(settings: SparkSettings, jupyter: Jupyter | None, environment: Mapping[
         python=pythons[0],
         archives=archives,
         archive_directory=directories[-1] if settings.class_data == "auto" and not archives else None,
-        ui_filter=_ui_filter(the_java, spark) if ui_filter.needs_compile(spark.release) else None,
+        ui_filter=_ui_filter(the_java, spark, directories[-1]) if ui_filter.needs_compile(spark.release) else None,
         site_conf=spark_properties.read(conf_directory / "spark-defaults.conf") if conf_directory else {},
         conf_directory=conf_directory,
     )
@@ -97,6 +97,13 @@ def _conf_directory(spark: Spark, environment: Mapping[str, str]) -> Path | None
     return directory if directory.is_dir() else None
 
 
-def _ui_filter(the_java: Java, spark: Spark) -> bytes:
+def _ui_filter(the_java: Java, spark: Spark, cache: Path) -> bytes:
+    """The filter's jar: kept beside the class-data archives, or made anew where nothing can be kept."""
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not class_data.distrust(cache):
+            return ui_filter.compile_filter(the_java.executable, spark.jars, cache).read_bytes()
+    except OSError:
+        pass  # no home directory that takes files
     with tempfile.TemporaryDirectory(prefix="ood-") as directory:
         return ui_filter.compile_filter(the_java.executable, spark.jars, Path(directory)).read_bytes()

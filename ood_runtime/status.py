@@ -84,12 +84,7 @@ class Status:
 
     def fail(self, error: OodRuntimeError) -> None:
         """End with ``error``, in words."""
-        self.error = {
-            "what": error.what,
-            "remedy": error.remedy,
-            "log": error.log,
-            "exit_status": error.exit_status,
-        }
+        self.error = _as_dict(error)
         self.phase(FAILED, error.what)
 
     def tell(self, event: dict[str, Any]) -> None:
@@ -125,6 +120,25 @@ class Status:
             "notices": self.notices,
             "error": self.error,
         }
+
+
+def mark_failed(directory: Path, error: OodRuntimeError) -> None:
+    """Say in status.json why the session ended, when its supervisor can no longer say it."""
+    now = time.time()
+    try:
+        state = json.loads((directory / STATUS).read_text())
+        for service in state["services"]:
+            service |= {"state": "ended", "pid": None}
+        state |= {"state": FAILED, "message": error.what, "error": _as_dict(error), "ended_at": now, "updated_at": now}
+        write(directory / STATUS, json.dumps(state, indent=1))
+        with _append(directory / EVENTS) as file:
+            file.write(json.dumps({"time": now, "event": FAILED, "message": error.what}) + "\n")
+    except (OSError, ValueError, KeyError):
+        return  # there was no status yet, or the disk is full
+
+
+def _as_dict(error: OodRuntimeError) -> dict[str, Any]:
+    return {"what": error.what, "remedy": error.remedy, "log": error.log, "exit_status": error.exit_status}
 
 
 def _append(path: Path) -> Any:

@@ -29,7 +29,7 @@ class StartSession(Protocol):
 @pytest.fixture
 def short_tmp() -> Iterator[Path]:
     """A private directory with a short path (sockets allow 107 bytes), owned by the user of the tests."""
-    path = Path(tempfile.mkdtemp(prefix="ood-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="test-", dir="/tmp"))
     user = user_of_tests()
     os.chown(path, user.uid, user.gid)
     yield path
@@ -86,7 +86,12 @@ def _spawn(
     app: str, arguments: tuple[str, ...], directory: Path, env: Mapping[str, str], output: Path
 ) -> RunningSession:
     user = user_of_tests()
-    own = {"PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": str(output.parent)}
+    # A new user's home, because JupyterLab remembers what was open; what is slow to build is kept.
+    home = output.parent / "home"
+    home.mkdir(exist_ok=True)
+    os.chown(home, user.uid, user.gid)
+    cache = user.home / ".cache" / "ood-runtime-tests"
+    own = {"HOME": str(home), "XDG_CACHE_HOME": str(cache), "TMPDIR": str(output.parent)}
     command = [sys.executable, "-m", "ood_runtime", "start", app, "--session-dir", str(directory), *arguments]
     with output.open("wb") as stream:
         process = subprocess.Popen(

@@ -54,7 +54,7 @@ def server(context: Context, kernels: tuple[str, ...] = (), environment: Mapping
     grant = context.grant
     return Part(
         files=tuple(files),
-        directories=("jupyter/workspaces",),
+        directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
         services=(_service(context, environment or {}),),
         connection={
             "host": context.place.host,
@@ -112,7 +112,6 @@ def _service(context: Context, environment: Mapping[str, str]) -> Service:
 
 def _config(context: Context) -> str:
     settings, grant = context.settings.jupyter, context.grant
-    session_workspaces = context.directories.private / "jupyter" / "workspaces"
     return render(
         "jupyter_config.py.j2",
         ip=context.place.address,
@@ -123,12 +122,16 @@ def _config(context: Context) -> str:
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
         terminal_shell=settings.shell or _login_shell(),
-        workspaces_dir=str(session_workspaces) if settings.workspace == "session" else None,
+        workspaces_dir=str(_session_workspaces(context)) if settings.workspace == "session" else None,
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
         allow_root=context.allow_root,
         certfile=None,
     )
+
+
+def _session_workspaces(context: Context) -> Path:
+    return context.directories.private / "jupyter" / "workspaces"
 
 
 def _starter(context: Context) -> str:

@@ -154,8 +154,6 @@ class Spark(_Section):
     """Give idle executors back, so that a second notebook gets cores while the first one rests."""
     cores_per_application: int | None = Field(None, ge=1)
     """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
-    local_dir: AbsolutePath | None = None
-    """Where shuffle data and spilled blocks go. Not set: below $TMPDIR, in a directory that ends with the job."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []
@@ -173,6 +171,9 @@ class Settings(_Section):
     """The node's name as the portal knows it. Not set: $host of the portal's job script, else `hostname`."""
     address: str | None = None
     """The address that Jupyter listens on. Not set: what the host name stands for on this node."""
+    scratch_dir: AbsolutePath | None = None
+    """Where large, short-lived files go (shuffle data, spilled blocks), in a directory that ends with the session.
+    Not set: $TMPDIR."""
     launcher: str | None = None
     """Which scheduler's launcher to use. Not set: found from the job's environment."""
     ports: Ports = Ports()

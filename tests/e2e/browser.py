@@ -58,8 +58,10 @@ class Lab:
         """Start a new notebook with the launcher's card of this kernel and wait until the kernel is idle."""
         self._find(f'.jp-LauncherCard[data-category="Notebook"][title^="{kernel_title}"]').click()
         self._find(f"{CELL} .cm-content")
-        # JupyterLab forgets a cell that is run before its kernel is there.
-        self._find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', KERNEL_WITHIN)
+        # JupyterLab forgets a cell that is run before its kernel is there. The status bar tells; the circle
+        # beside the kernel's name shows "idle" before there is a kernel.
+        idle = f'//*[contains(@class, "jp-StatusBar-TextItem") and . = "{kernel_title} | Idle"]'
+        self._find(idle, KERNEL_WITHIN, By.XPATH)
 
     def run_cell(self, code: str) -> str:
         """Type code into the last cell, which is empty, and run it; its value as the page shows it.

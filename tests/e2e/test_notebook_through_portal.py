@@ -46,7 +46,7 @@ def test_a_sum_on_the_cluster_through_the_portal(
 
     assert lab.run_cell("sc.parallelize(range(1000)).sum()") == "499500"
 
-    if "OOD_SCREENSHOTS" in os.environ:
+    if os.environ.get("OOD_SCREENSHOTS"):
         _picture_for_the_readme(lab)
     _assert_strangers_are_refused(portal, connection, log_in_to(connection))
     browser.get("about:blank")  # a page that reconnects to a server that ends is not the test

@@ -1,6 +1,5 @@
 """What another user of the node can see of a session, and that the tests really act as other users."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_tests_act_as_two_users_without_rights(mallory: Account) -> None:
 def test_another_user_learns_no_secret_and_gets_no_answer(
     start_session: StartSession, mallory: Account, short_tmp: Path
 ) -> None:
-    os.chmod(short_tmp, 0o755)  # what protects the session must be the session's own
+    short_tmp.chmod(0o755)  # what protects the session must be the session's own
     session = start_session("jupyter-spark")
     connection = session.connection()
 

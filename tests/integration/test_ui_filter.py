@@ -50,7 +50,7 @@ class Interface:
 
 @dataclass
 class Cluster:
-    """A running master, worker and application of one release of Spark."""
+    """A master, a worker and an application."""
 
     release: tuple[int, int]
     key: Secret
@@ -137,19 +137,17 @@ def program(arguments: list[str], env: Mapping[str, str], log: Path) -> Iterator
 
 
 def properties(directory: Path, extra: Mapping[str, str]) -> Path:
-    path = directory / "spark.properties"
-    path.touch(0o600)
     base = {
         "spark.authenticate": "true",
         "spark.authenticate.secret": secret.key().reveal(),
         "spark.master.rest.enabled": "false",
         "spark.port.maxRetries": "0",
         "spark.driver.host": HOST,
-        "spark.driver.bindAddress": HOST,
         # More than there is: the application stays without executors.
         "spark.executor.memory": "999g",
     }
-    path.write_text(properties_file({**base, **extra}))
+    path = directory / "spark.properties"
+    path.write_text(properties_file(base | dict(extra)))
     return path
 
 
@@ -298,7 +296,5 @@ def test_the_filter_compiles_in_any_directory_under_any_locale(
     monkeypatch.setenv("LC_ALL", "C")
     directory = tmp_path / name
     directory.mkdir()
-    jar = Path(compiled(spark_home("3.5"), directory))
-    assert jar.parent == directory
-    with zipfile.ZipFile(jar) as content:
+    with zipfile.ZipFile(compiled(spark_home("3.5"), directory)) as content:
         assert content.read("ood_runtime/BearerTokenFilter.class").startswith(b"\xca\xfe\xba\xbe")

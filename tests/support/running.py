@@ -27,6 +27,7 @@ class RunningSession:
         self._output_file = output_file
         self._secrets: set[str] = set()
         self._id = ""
+        self._outside: list[str] = []
 
     @property
     def id(self) -> str:
@@ -36,6 +37,7 @@ class RunningSession:
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return self._id
         self._id = str(record["id"])
+        self._outside = list(record.get("outside", []))
         return self._id
 
     def output(self) -> str:
@@ -50,6 +52,7 @@ class RunningSession:
         text = self.wait_for(self._connection_text, "connection.yml", within)
         values = yaml.safe_load(text)
         assert isinstance(values, dict), text
+        assert self.id, "a session that is ready has no record"
         self._secrets.update(str(values[key]) for key in ("password", "xsrf") if key in values)
         self._secrets.update(secrets_of_spark(self.directory))
         return values
@@ -94,7 +97,7 @@ class RunningSession:
             raise AssertionError(f"start did not end within {within:.0f} s:\n{self.output()}") from None
 
     def assert_nothing_left(self, within: float = 5.0) -> None:
-        """No process, no connection file and no secret of the session is left, after so many seconds at most.
+        """No process, connection file, secret or scratch directory is left, after so many seconds at most.
 
         The wait is for what was ended a moment ago and is not reaped yet.
         """
@@ -103,6 +106,8 @@ class RunningSession:
             time.sleep(0.05)
         assert not left, f"left running: {left}\n{self.output()}"
         assert not (self.directory / "connection.yml").exists(), "connection.yml is still there"
+        scratch = [path for path in self._outside if Path(path).exists()]
+        assert not scratch, f"left outside of the session directory: {scratch}"
         for path in files_below(self.directory):
             content = path.read_text(errors="replace")
             assert not any(secret in content for secret in self._secrets), f"{path} still holds a secret"

@@ -1,0 +1,188 @@
+"""Fixtures of the unit tests: a clean environment, a child that plays the supervisor, the command line."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import hypothesis
+import pytest
+
+from ood_runtime.plan import Directories, Place
+from ood_runtime.allocation import Allocation, Node
+from ood_runtime.settings.sizes import GIB
+
+# Nothing is kept between runs, and a busy machine is no failure.
+hypothesis.settings.register_profile("unit", database=None, deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("unit")
+
+REPOSITORY = Path(__file__).parents[2]
+_PROTECTIVE_SECONDS = 30.0
+
+
+class InChild(Protocol):
+    """Call a function in a forked child of this process and give what it returns or raises."""
+
+    def __call__(self, function: Callable[[], Any]) -> Any: ...
+
+
+class Spawn(Protocol):
+    """Call a function in a forked child and go on; its pid. What it prints goes to ``output``."""
+
+    def __call__(self, function: Callable[[], int], output: Path) -> int: ...
+
+
+class RunCli(Protocol):
+    """Run ``ood-runtime`` with these arguments to its end, in a clean environment with ``env`` added."""
+
+    def __call__(
+        self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+class WaitUntil(Protocol):
+    """Wait until a function gives something true, and give it; fails after so many seconds."""
+
+    def __call__(self, look: Callable[[], Any], seconds: float = 10.0) -> Any: ...
+
+
+@pytest.fixture
+def in_child() -> InChild:
+    """For what acts on all children of its process, as the supervisor does."""
+
+    def run(function: Callable[[], Any]) -> Any:
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read_end)
+            _report(function, write_end)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as answers:
+            answer = answers.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert answer, f"the child ended with {status} without an answer"
+        raised, value = pickle.loads(answer)
+        if raised:
+            raise value
+        return value
+
+    return run
+
+
+def _report(function: Callable[[], Any], write_end: int) -> NoReturn:
+    signal.alarm(int(_PROTECTIVE_SECONDS))
+    try:
+        try:
+            answer = (False, function())
+        except Exception as error:
+            answer = (True, error)
+        os.write(write_end, pickle.dumps(answer))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    """For what is watched from outside; ended after the test, if it has not ended by then."""
+    started: list[int] = []
+
+    def spawn(function: Callable[[], int], output: Path) -> int:
+        child = os.fork()
+        if child == 0:
+            _become(function, output)
+        started.append(child)
+        return child
+
+    yield spawn
+    for pid in started:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+def _become(function: Callable[[], int], output: Path) -> NoReturn:
+    status = 99
+    try:
+        os.setsid()
+        with output.open("wb") as stream:
+            for descriptor in (1, 2):
+                os.dup2(stream.fileno(), descriptor)
+        sys.stdout = sys.stderr = os.fdopen(2, "w")
+        status = function()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> RunCli:
+    """The command line as a user has it, with a home directory of its own and none of our variables."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+
+    def run(
+        *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
+        clean |= {"OOD_RUNTIME_SITE_CONFIG": str(_empty(home / "site.yml")), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", "ood_runtime", *arguments],
+            env={**clean, **(env or {})},
+            cwd=cwd or home,
+            capture_output=True,
+            text=True,
+            timeout=_PROTECTIVE_SECONDS,
+            check=False,
+        )
+
+    return run
+
+
+def _empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def wait_until() -> WaitUntil:
+    """Wait until a function gives something true, and give it; fails after so many seconds."""
+
+    def wait(look: Callable[[], Any], seconds: float = 10.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := look()):
+            assert time.monotonic() < deadline, "what was waited for did not happen"
+            time.sleep(0.005)
+        return value
+
+    return wait
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> Directories:
+    """The places of a session."""
+    root = tmp_path / "session"
+    return Directories(root, root / "ood-runtime", root / "logs", tmp_path / "scratch", tmp_path / "sockets")
+
+
+@pytest.fixture
+def allocation(tmp_path: Path) -> Allocation:
+    """One node with 4 processors and 16 GiB."""
+    return Allocation("local", "", (Node("node1", 4, 16 * GIB),), tmp_path)
+
+
+@pytest.fixture
+def place() -> Place:
+    """The loopback address of this machine."""
+    return Place("localhost", "127.0.0.1")

@@ -1,0 +1,502 @@
+"""The session directory: private, whole or not at all, for one session at a time, and cleared of what was killed."""
+
+import fcntl
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ood_runtime import session
+from ood_runtime.errors import SessionError
+from ood_runtime.plan import File
+from ood_runtime.session import Session
+from tests.unit.conftest import Spawn, WaitUntil
+
+SECRET = File("spark/spark.conf", "spark.authenticate.secret x\n", secret=True)
+SCRIPT = File("worker.sh", "#!/bin/sh\n", executable=True)
+ODD_NAMES = ("a b", "it's", 'a "b"', "a\nb", "$HOME", "*", "-rf", "ü€😀", "\udcff", "#x", "x" * 255, "a/b/c/d")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    path = tmp_path / "scratch"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "session"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def everything_below(path: Path) -> list[Path]:
+    return [Path(top, name) for top, directories, files in os.walk(path) for name in (*directories, *files)]
+
+
+def test_all_that_is_made_is_private(root: Path, scratch: Path) -> None:
+    old = os.umask(0)
+    try:
+        with Session(root, "app", scratch) as used:
+            used.write([SECRET, SCRIPT], [root / "ood-runtime/spark/conf", used.directories.scratch / "spark/local"])
+            places = used.directories
+            (inside,) = scratch.iterdir()
+            assert places.scratch == inside
+            assert (root / "ood-runtime/spark/spark.conf").read_text() == SECRET.content
+            assert (root / "ood-runtime/spark/conf").is_dir()
+            for path in [root, inside, *everything_below(root), *everything_below(inside)]:
+                executable = path.is_dir() or path.name == SCRIPT.name
+                assert mode(path) == (0o700 if executable else 0o600), path
+    finally:
+        os.umask(old)
+
+
+def test_what_is_left_after_the_end(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch) as used:
+        used.write([SECRET, SCRIPT])
+        session.write(root / "connection.yml", "password: x")
+        (used.directories.scratch / "shuffle").mkdir()
+    assert not list(scratch.iterdir())
+    assert not (root / "connection.yml").exists()
+    assert not (root / "ood-runtime/spark/spark.conf").exists()
+    assert (root / "ood-runtime/worker.sh").exists()
+    assert not session.running(root)
+
+
+def test_secrets_go_even_when_the_session_fails(root: Path, scratch: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Session(root, "app", scratch) as used:
+        used.write([SECRET])
+        _ = 1 / 0
+    assert not (root / "ood-runtime/spark/spark.conf").exists()
+    assert not list(scratch.iterdir())
+
+
+def test_a_secret_is_listed_before_it_is_written(root: Path, scratch: Path) -> None:
+    """A session that is killed between the two leaves nothing that the next one does not find."""
+    used = Session(root, "app", scratch)
+    with used:
+        too_long = File("x" * 300, "y", secret=True)
+        with pytest.raises(SessionError, match="File name too long"):
+            used.write([SECRET, too_long])
+        listed = json.loads((root / "ood-runtime/secrets.json").read_text())
+        assert listed == [SECRET.name, too_long.name]
+
+
+# --- one at a time ---
+
+
+def test_a_second_session_in_the_same_directory(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch) as first:
+        first.write([SECRET])
+        session.write(root / "connection.yml", "x")
+        with pytest.raises(SessionError, match="a session already runs in") as caught, Session(root, "app", scratch):
+            pass
+        assert "ood-runtime stop" in caught.value.remedy
+        assert session.running(root)
+        assert (root / "connection.yml").exists(), "the first session's connection stays"
+        assert (root / "ood-runtime/spark/spark.conf").exists()
+        assert first.directories.scratch.exists()
+    with Session(root, "app", scratch):
+        pass
+
+
+def test_two_sessions_in_two_directories(tmp_path: Path, scratch: Path) -> None:
+    with Session(tmp_path / "a", "app", scratch) as one, Session(tmp_path / "b", "app", scratch) as two:
+        assert one.id != two.id
+        assert one.directories.scratch != two.directories.scratch
+
+
+@pytest.mark.xfail(strict=True, reason="who asks takes the lock for a moment, and is taken for a session")
+def test_two_who_ask_whether_a_session_runs_do_not_see_each_other(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch):
+        pass
+    with (root / "ood-runtime" / "lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not session.running(root)
+
+
+@pytest.mark.xfail(strict=True, reason="who asks takes the lock for a moment, and is taken for a session")
+def test_asking_whether_a_session_runs_does_not_keep_one_from_starting(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch):
+        pass
+    asks_slowly = ["flock", "--shared", str(root / "ood-runtime" / "lock"), "sh", "-c", "echo; exec sleep 0.2"]
+    with subprocess.Popen(asks_slowly, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout
+        asking.stdout.readline()
+        with Session(root, "app", scratch):
+            pass
+
+
+# --- what others may have planted ---
+
+
+@pytest.mark.parametrize("permissions", [0o777, 0o707, 0o702, 0o1777])
+def test_a_directory_that_everybody_can_write_to(root: Path, scratch: Path, permissions: int) -> None:
+    root.mkdir()
+    root.chmod(permissions)
+    with pytest.raises(SessionError, match="is not a directory that only you can write to") as caught:
+        Session(root, "app", scratch).__enter__()
+    assert "chmod go-w" in caught.value.remedy
+    assert not list(root.iterdir())
+
+
+def test_a_directory_that_a_shared_group_can_write_to(
+    root: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.mkdir()
+    root.chmod(0o770)
+    monkeypatch.setattr(session, "_private_group", lambda gid: False)
+    with pytest.raises(SessionError, match="only you can write to"):
+        Session(root, "app", scratch).__enter__()
+    monkeypatch.setattr(session, "_private_group", lambda gid: True)
+    with Session(root, "app", scratch):
+        pass
+
+
+def test_a_group_is_private_when_nobody_else_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = session.pwd.struct_passwd(("ada", "x", os.getuid(), 77, "", "/", "/bin/sh"))
+    monkeypatch.setattr(session.pwd, "getpwuid", lambda uid: user)
+
+    def private(gid: int, name: str, members: list[str]) -> bool:
+        monkeypatch.setattr(session.grp, "getgrgid", lambda gid: session.grp.struct_group((name, "x", gid, members)))
+        return session._private_group(gid)
+
+    assert private(77, "ada", [])
+    assert private(77, "ada", ["ada"])
+    assert not private(77, "ada", ["mallory"])
+    assert not private(77, "users", [])
+    assert not private(78, "ada", [])
+
+
+def test_readable_by_others_is_no_reason_to_refuse(root: Path, scratch: Path) -> None:
+    root.mkdir(mode=0o755)
+    with Session(root, "app", scratch):
+        assert mode(root) == 0o755
+        assert mode(root / "ood-runtime") == 0o700
+
+
+@pytest.mark.parametrize("name", [".", "ood-runtime", "logs"])
+def test_a_link_in_the_place_of_a_directory(root: Path, scratch: Path, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if name == ".":
+        root.symlink_to(elsewhere)
+    else:
+        root.mkdir()
+        (root / name).symlink_to(elsewhere)
+    with pytest.raises(SessionError, match="only you can write to"):
+        Session(root, "app", scratch).__enter__()
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("name", ["lock", "session.json", "secrets.json", "spark/spark.conf"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(root: Path, scratch: Path, tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    path = root / "ood-runtime" / name
+    path.parent.mkdir(parents=True, mode=0o700)
+    path.symlink_to(victim)
+    try:
+        with Session(root, "app", scratch) as used:
+            used.write([SECRET])
+    except SessionError as error:
+        assert name == "lock", error
+    assert victim.read_text() == "mine"
+
+
+def test_another_users_directory(root: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Session(root, "app", scratch):
+        pass
+    monkeypatch.setattr(os, "getuid", lambda: root.stat().st_uid + 1)
+    with pytest.raises(SessionError, match="only you can write to"):
+        Session(root, "app", scratch).__enter__()
+    with pytest.raises(SessionError, match="belongs to another user"):
+        session.read_record(root)
+
+
+@pytest.mark.xfail(strict=True, reason="a record is read through a link, and the list of secrets is believed")
+def test_clearing_a_planted_directory_takes_nothing_of_ours(tmp_path: Path, scratch: Path) -> None:
+    """What `ood-runtime stop` does in a directory of somebody else, who linked to a record of ours."""
+    ours = tmp_path / "ours"
+    with Session(ours, "app", scratch):
+        precious = tmp_path / "precious"
+        precious.write_text("mine")
+        planted = tmp_path / "planted" / "ood-runtime"
+        planted.mkdir(parents=True)
+        (planted / "session.json").symlink_to(ours / "ood-runtime" / "session.json")
+        (planted / "secrets.json").write_text(json.dumps([str(precious)]))
+        (planted.parent).chmod(0o777)
+        try:
+            session.read_record(planted.parent)
+            session.clear(planted.parent)
+        except SessionError:
+            pass
+        assert precious.exists()
+
+
+# --- what a killed session has left ---
+
+
+def killed_session(root: Path, scratch: Path, spawn: Spawn, wait_until: WaitUntil, tmp_path: Path) -> Path:
+    """Leave what a session leaves that is killed with everything that could clear up; its scratch directory."""
+
+    def work() -> int:
+        used = Session(root, "app", scratch)
+        used.__enter__()
+        used.write([SECRET])
+        session.write(root / "connection.yml", "x")
+        left = {"OOD_RUNTIME_SESSION": used.id, "PATH": os.environ["PATH"]}
+        subprocess.Popen(["sleep", "60"], env=left, start_new_session=True, close_fds=True)
+        (root / "go").touch()
+        signal.pause()
+        return 0
+
+    pid = spawn(work, tmp_path / "output")
+    wait_until((root / "go").exists)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    (left,) = scratch.iterdir()
+    return left
+
+
+def test_what_a_killed_session_left_is_cleared(
+    root: Path, scratch: Path, spawn: Spawn, wait_until: WaitUntil, tmp_path: Path
+) -> None:
+    left = killed_session(root, scratch, spawn, wait_until, tmp_path)
+    record = session.read_record(root)
+    assert session.processes.marked(record.id)
+    assert not session.running(root)
+    with Session(root, "app", scratch) as used:
+        assert not session.processes.marked(record.id)
+        assert not left.exists()
+        assert not (root / "connection.yml").exists()
+        assert not (root / "ood-runtime" / SECRET.name).exists()
+        assert used.notices == [
+            "ended 1 processes of the session that was killed in this directory",
+            "erased the secrets of the session that was killed in this directory",
+        ]
+
+
+@pytest.mark.parametrize("change", [{"host": "othernode"}, {"boot": "another"}])
+def test_a_session_that_was_killed_on_another_node(
+    root: Path,
+    scratch: Path,
+    spawn: Spawn,
+    wait_until: WaitUntil,
+    tmp_path: Path,
+    change: dict[str, str],
+) -> None:
+    """Its files are cleared; its processes and its scratch space are not on this node."""
+    left = killed_session(root, scratch, spawn, wait_until, tmp_path)
+    path = root / "ood-runtime" / "session.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | change))
+    with Session(root, "app", scratch):
+        (survivor,) = session.processes.marked(record["id"])
+        assert left.exists()
+        assert not (root / "connection.yml").exists()
+        assert not (root / "ood-runtime" / SECRET.name).exists()
+    os.kill(survivor, signal.SIGKILL)
+
+
+def test_a_record_cannot_name_other_directories(root: Path, scratch: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    link = tmp_path / "ood-link"
+    link.symlink_to(precious)
+    (precious / "file").touch()
+    with Session(root, "app", scratch):
+        pass
+    path = root / "ood-runtime" / "session.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"outside": [str(precious), str(link), "/"]}))
+    with Session(root, "app", scratch):
+        pass
+    assert (precious / "file").exists()
+
+
+def test_a_foreign_connection_file_is_removed_and_told(root: Path, scratch: Path) -> None:
+    root.mkdir()
+    (root / "connection.yml").write_text("port: \n")
+    with Session(root, "app", scratch) as used:
+        assert not (root / "connection.yml").exists()
+        assert len(used.notices) == 1
+        assert "ood-runtime publish" in used.notices[0]
+
+
+@pytest.mark.xfail(strict=True, reason="told to be the secrets of a killed session")
+def test_a_foreign_connection_file_after_a_session_that_ended_in_order(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch):
+        pass
+    (root / "connection.yml").write_text("port: \n")
+    with Session(root, "app", scratch) as used:
+        assert "ood-runtime publish" in "".join(used.notices)
+        assert "killed" not in "".join(used.notices)
+
+
+def test_a_connection_file_that_is_a_link_is_removed_not_followed(root: Path, scratch: Path, tmp_path: Path) -> None:
+    root.mkdir()
+    (root / "connection.yml").symlink_to(tmp_path / "nowhere")
+    with Session(root, "app", scratch):
+        assert not (root / "connection.yml").is_symlink()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"id": 1}', '{"outside": 5}', "null", "\x00"])
+def test_a_broken_record_is_an_error_in_words_and_no_obstacle(root: Path, scratch: Path, content: str) -> None:
+    with Session(root, "app", scratch):
+        pass
+    (root / "ood-runtime/session.json").write_text(content)
+    with pytest.raises(SessionError, match="cannot be read"):
+        session.read_record(root)
+    with Session(root, "app", scratch):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        '["../../../x"]',
+        "[[]]",
+        '{"a": 1}',
+        *(
+            pytest.param(text, marks=pytest.mark.xfail(strict=True, reason="TypeError in erase"))
+            for text in ("5", "null")
+        ),
+    ],
+)
+def test_a_broken_list_of_secrets_is_no_obstacle(root: Path, scratch: Path, content: str) -> None:
+    with Session(root, "app", scratch):
+        pass
+    (root / "ood-runtime/secrets.json").write_text(content)
+    with Session(root, "app", scratch):
+        pass
+
+
+def test_no_session_here(tmp_path: Path) -> None:
+    with pytest.raises(SessionError, match="no session in") as caught:
+        session.read_record(tmp_path)
+    assert "--session-dir" in caught.value.remedy
+    assert not session.running(tmp_path)
+
+
+def test_asking_to_stop(root: Path, scratch: Path) -> None:
+    with Session(root, "app", scratch):
+        assert not session.stop_asked(root)
+        session.ask_to_stop(root)
+        assert session.stop_asked(root)
+    with Session(root, "app", scratch):
+        assert not session.stop_asked(root), "what the last one was asked is not meant for this one"
+
+
+# --- places ---
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=lambda name: ascii(name)[:20])
+def test_odd_names_of_directories(tmp_path: Path, scratch: Path, name: str) -> None:
+    root = tmp_path / name
+    with Session(root, "app", scratch) as used:
+        used.write([SECRET])
+        assert session.running(root)
+        assert session.read_record(root).id == used.id
+    assert not session.running(root)
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "/".join(["x" * 200] * 25)])
+def test_a_name_that_is_too_long(tmp_path: Path, scratch: Path, name: str) -> None:
+    with pytest.raises(SessionError, match="cannot use the session directory .*File name too long"):
+        Session(tmp_path / name, "app", scratch).__enter__()
+
+
+def test_a_file_in_the_place_of_the_directory(root: Path, scratch: Path) -> None:
+    root.write_text("x")
+    with pytest.raises(SessionError, match="File exists"):
+        Session(root, "app", scratch).__enter__()
+
+
+def test_scratch_space_that_is_gone(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(SessionError, match="No such file"):
+        Session(root, "app", tmp_path / "gone").__enter__()
+    assert not session.running(root), "the lock is given back"
+
+
+def test_sockets_have_a_short_path(root: Path, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 90)
+    deep.mkdir()
+    with Session(root, "app", deep) as used:
+        sockets = used.directories.sockets
+        longest = os.fsencode(sockets / "jupyter" / "kernel-00000000-0000-0000-0000-000000000000-ipc-5")
+        assert len(longest) <= 107
+        assert sockets.parent == Path("/tmp")
+        assert mode(sockets) == 0o700
+    assert not sockets.exists()
+    assert not list(deep.iterdir())
+
+
+# --- whole or not at all ---
+
+
+@pytest.fixture
+def replacing(tmp_path: Path) -> Iterator[Path]:
+    """A file that another process replaces all the time, once with 1 kB of a, once with 3 kB of b."""
+    path = tmp_path / "status.json"
+    path.write_text("a" * 1000)
+    program = (
+        "import pathlib, sys\nfrom ood_runtime.session import write\npath = pathlib.Path(sys.argv[1])\n"
+        "while True: write(path, 'b' * 3000); write(path, 'a' * 1000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[2]) as writing:
+        yield path
+        writing.kill()
+
+
+def test_a_reader_never_sees_half_a_file(replacing: Path) -> None:
+    seen = {b"a" * 1000: 0, b"b" * 3000: 0}
+    deadline = time.monotonic() + 20
+    reads = 0
+    while reads < 100_000 or not all(seen.values()):
+        descriptor = os.open(replacing, os.O_RDONLY)
+        seen[os.read(descriptor, 4096)] += 1
+        os.close(descriptor)
+        reads += 1
+        assert time.monotonic() < deadline or reads >= 100_000, "too slow to tell"
+    assert set(seen) == {b"a" * 1000, b"b" * 3000}
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    session.write(path, "old")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fchmod", full)
+    with pytest.raises(OSError, match="No space"):
+        session.write(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_in_words(root: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Session(root, "app", scratch) as used:
+        monkeypatch.setattr(session, "write", full)
+        with pytest.raises(SessionError, match="No space left on device") as caught:
+            used.write([SECRET])
+        assert "quota" in caught.value.remedy

@@ -1,0 +1,461 @@
+"""Where settings come from: the order of the layers, and every error of all of them at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ood_runtime.errors import SettingsError
+from ood_runtime.settings import Loaded, load
+from ood_runtime.settings.layers import RESERVED, keys
+from ood_runtime.settings.model import PROTECTED, Settings
+from ood_runtime.settings.sizes import GIB
+
+Load = Callable[..., Loaded]
+
+
+class Files:
+    """The settings files of a test, and the environment that leads to them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.site = directory / "site.yml"
+        self.user = directory / "config" / "ood-runtime" / "config.yml"
+        self.session = directory / "session.yml"
+        self.user.parent.mkdir(parents=True)
+        for path in (self.site, self.user, self.session):
+            path.touch()
+        self.environment = {
+            "HOME": str(directory),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "OOD_RUNTIME_SITE_CONFIG": str(self.site),
+        }
+
+    def load(
+        self,
+        *overrides: str,
+        site: str = "",
+        user: str = "",
+        session: str = "",
+        config: tuple[Path, ...] | None = None,
+        **variables: str,
+    ) -> Loaded:
+        for path, text in ((self.site, site), (self.user, user), (self.session, session)):
+            path.write_text(text)
+        files = (self.session,) if config is None else config
+        return load(files, overrides, self.environment | {f"OOD_RUNTIME_{k}": v for k, v in variables.items()})
+
+    def problems(self, *overrides: str, **layers: Any) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            self.load(*overrides, **layers)
+        assert caught.value.exit_status == 2
+        assert "config explain" in caught.value.remedy
+        return caught.value.what.splitlines()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def cores(number: int) -> str:
+    return f"spark:\n  worker:\n    cores: {number}\n"
+
+
+def test_nothing_set_gives_what_is_built_in(files: Files) -> None:
+    loaded = files.load()
+    assert loaded.settings == Settings()
+    assert loaded.sources == {}
+
+
+def test_each_layer_is_stronger_than_the_one_before(files: Files) -> None:
+    layers: dict[str, Any] = {}
+    seen = []
+    for name, value in (("site", cores(1)), ("user", cores(2)), ("session", cores(3))):
+        layers[name] = value
+        seen.append(files.load(**layers))
+    layers["SPARK__WORKER__CORES"] = "4"
+    seen.append(files.load(**layers))
+    seen.append(files.load("spark.worker.cores=5", **layers))
+    assert [loaded.settings.spark.worker.cores for loaded in seen] == [1, 2, 3, 4, 5]
+    assert [loaded.sources["spark.worker.cores"] for loaded in seen] == [
+        f"{files.site}:3",
+        f"{files.user}:3",
+        f"{files.session}:3",
+        "$OOD_RUNTIME_SPARK__WORKER__CORES",
+        "--set spark.worker.cores",
+    ]
+
+
+def test_the_last_of_several_config_files_and_flags_wins(files: Files, tmp_path: Path) -> None:
+    more = tmp_path / "more.yml"
+    more.write_text(cores(7))
+    assert files.load(session=cores(6), config=(files.session, more)).settings.spark.worker.cores == 7
+    assert files.load(session=cores(6), config=(more, files.session)).settings.spark.worker.cores == 6
+    assert files.load("spark.worker.cores=8", "spark.worker.cores=9").settings.spark.worker.cores == 9
+
+
+def test_sections_are_merged_key_by_key(files: Files) -> None:
+    loaded = files.load(
+        "spark.conf.spark.c=3",
+        site="spark: {worker: {cores: 2}, conf: {spark.a: 1, spark.b: 1}}",
+        user="spark: {worker: {memory: 4g}, conf: {spark.b: 2}}",
+    )
+    worker = loaded.settings.spark.worker
+    assert (worker.cores, worker.memory) == (2, 4 * GIB)
+    assert loaded.settings.spark.conf == {"spark.a": "1", "spark.b": "2", "spark.c": "3"}
+
+
+def test_null_goes_back_to_what_is_built_in(files: Files) -> None:
+    assert files.load(site="host: node1", user="host: null").settings.host is None
+
+
+def test_home_config_without_xdg(files: Files, tmp_path: Path) -> None:
+    path = tmp_path / ".config" / "ood-runtime" / "config.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text("host: node7")
+    del files.environment["XDG_CONFIG_HOME"]
+    assert files.load().settings.host == "node7"
+
+
+def test_all_errors_of_all_layers_at_once_with_their_lines(files: Files) -> None:
+    problems = files.problems(
+        "spark.worker.coress=4",
+        "nonsense",
+        site="ports:\n  min: 80\n",
+        user="spark:\n  driver:\n    memory: lots\nhots: x\n",
+        session="timeouts:\n  ready: soon\n",
+        JUPYTER__INTERFACE="vi",
+    )
+    starts = [
+        f"{files.site}:2: ports.min: ",
+        f"{files.user}:3: spark.driver.memory: ",
+        f"{files.user}:4: hots is not a setting; did you mean host?",
+        f"{files.session}:2: timeouts.ready: ",
+        "$OOD_RUNTIME_JUPYTER__INTERFACE: jupyter.interface: ",
+        "--set nonsense: should be KEY=VALUE",
+        "--set spark.worker.coress: spark.worker.coress is not a setting; did you mean spark.worker.cores?",
+    ]
+    assert len(problems) == len(starts), problems
+    for start in starts:
+        assert any(problem.startswith(start) for problem in problems), (start, problems)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("ports.min=80", "greater than or equal to 1024"),
+        ("ports.max=70000", "less than or equal to 65535"),
+        ("timeouts.ready=0", "greater than 0"),
+        ("timeouts.ready=.nan", "3600"),
+        ("timeouts.stop=1", "greater than or equal to 2"),
+        ("spark.worker.cores=0", "greater than or equal to 1"),
+        ("spark.worker.cores=1.5", "integer"),
+        ("spark.worker.cores=many", "integer"),
+        ("spark.worker.memory=100m", "greater than"),
+        ("spark.worker.memory=4q", "512m or 4g"),
+        ("spark.wait_for_workers=0", "share such as 80%"),
+        ("spark.wait_for_workers=101%", "share such as 80%"),
+        ("spark.home=relative/path", "absolute path"),
+        ("jupyter.interface=emacs", "'lab' or 'notebook'"),
+        ("jupyter.fast_import=perhaps", "boolean"),
+        ("portal.origin=ood.example.org", "https://HOST"),
+        ("portal.origin=https://ood.example.org/", "no path"),
+        ("portal.origin='*'", "https://HOST"),
+        ("portal.node_uri=node", "match pattern"),
+        ("portal.node_uri=/node/", "match pattern"),
+        ("host=node_1;reboot", "match pattern"),
+        ("spark.conf=5", "dictionary"),
+        ("spark.class_data_dirs=/a", "list"),
+        ("spark.conf={a: [1]}", "string"),
+    ],
+)
+def test_wrong_values_say_what_would_be_right(files: Files, override: str, reason: str) -> None:
+    key = override.partition("=")[0]
+    (problem,) = files.problems(override)
+    assert problem.startswith(f"--set {key}: {key}")
+    assert reason in problem
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("spark.wait_for_workers=all", "all"),
+        ("spark.wait_for_workers=3", "3"),
+        ("spark.wait_for_workers=80%", "80%"),
+        ("portal.origin=https://OOD.example.org:8443", "https://ood.example.org:8443"),
+        ("spark.dynamic_allocation=no", False),
+        ("spark.driver.memory=2g", 2 * GIB),
+        pytest.param("host=01234", "01234", marks=pytest.mark.xfail(strict=True, reason="becomes 668, in octal")),
+    ],
+)
+def test_values_are_taken_as_they_are_meant(files: Files, override: str, value: object) -> None:
+    found: Any = files.load(override).settings
+    for part in override.partition("=")[0].split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+def test_a_tilde_is_the_home_directory(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert files.load("spark.home=~/spark").settings.spark.home == Path("/home/ada/spark")
+
+
+def test_ports_in_the_wrong_order(files: Files) -> None:
+    (problem,) = files.problems(user="host: a\nports:\n  min: 30000\n  max: 25000\n")
+    assert problem.startswith(f"{files.user}:3: ports: ")
+    assert "larger than ports.max (25000)" in problem
+
+
+@pytest.mark.xfail(strict=True, reason="told as an error of --set")
+def test_ports_in_the_wrong_order_over_two_layers_name_their_places(files: Files) -> None:
+    (problem,) = files.problems(site="ports: {min: 30000}", user="ports: {max: 25000}")
+    assert str(files.site) in problem or str(files.user) in problem
+
+
+def test_broken_yaml_tells_the_line(files: Files) -> None:
+    (problem,) = files.problems(user="host: a\nspark: [1, 2\n\nports: }\n")
+    assert problem.startswith(f"{files.user}:4: not valid YAML: ")
+
+
+@pytest.mark.parametrize("text", ["a: b: c", "host: 'x", "\t", "host: !!python/object/apply:os.system [id]", "*x", "{"])
+def test_broken_yaml_is_an_error_not_a_crash(files: Files, text: str) -> None:
+    (problem,) = files.problems(session=text)
+    assert problem.startswith(f"{files.session}:1: not valid YAML")
+
+
+@pytest.mark.parametrize("text", ["- a\n", "just words\n", "42\n"])
+def test_a_file_that_is_no_mapping(files: Files, text: str) -> None:
+    (problem,) = files.problems(user=text)
+    assert problem.startswith(f"{files.user}:1: should be a mapping")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "# nothing here\n",
+        "{}\n",
+        pytest.param("---\n", marks=pytest.mark.xfail(strict=True, reason="told to be no mapping")),
+        pytest.param("---\n# host: a\n", marks=pytest.mark.xfail(strict=True, reason="told to be no mapping")),
+    ],
+)
+def test_a_file_without_settings(files: Files, text: str) -> None:
+    assert files.load(user=text).settings == Settings()
+
+
+def test_a_section_whose_entries_are_commented_out(files: Files) -> None:
+    loaded = files.load(user="spark:\n  worker:\n    # cores: 4\nports:\n#  min: 1\n", site=cores(3))
+    assert loaded.settings.spark.worker.cores == 3
+
+
+@pytest.mark.xfail(strict=True, reason="an empty mapping or list is an error, unlike an empty section")
+def test_free_entries_that_are_commented_out(files: Files) -> None:
+    assert files.load(user="spark:\n  conf:\n    # spark.a: 4\n").settings.spark.conf == {}
+
+
+def test_a_key_that_is_given_twice(files: Files) -> None:
+    problems = files.problems(user="spark:\n  worker: {cores: 1}\nhost: a\nspark:\n  python: x\nhost: b\n")
+    assert problems == [f"{files.user}:4: spark is given twice", f"{files.user}:6: host is given twice"]
+
+
+def test_a_file_that_is_not_utf8(files: Files) -> None:
+    files.session.write_bytes(b"host: n\xf6de\n")
+    with pytest.raises(SettingsError, match=rf"{files.session}: cannot be read: .*utf-8"):
+        load([files.session], [], files.environment)
+
+
+@pytest.mark.parametrize("named", ["config", "site"])
+def test_a_file_that_was_named_and_is_not_there(files: Files, tmp_path: Path, named: str) -> None:
+    gone = tmp_path / "gone.yml"
+    environment = files.environment | ({"OOD_RUNTIME_SITE_CONFIG": str(gone)} if named == "site" else {})
+    with pytest.raises(SettingsError, match=f"^{gone}: no such file$"):
+        load([gone] if named == "config" else [], [], environment)
+
+
+def test_a_directory_in_the_place_of_a_file(files: Files, tmp_path: Path) -> None:
+    (problem,) = files.problems(config=(tmp_path,))
+    assert problem.startswith(f"{tmp_path}: cannot be read: ")
+
+
+def test_variables_reach_every_depth_and_take_yaml(files: Files) -> None:
+    loaded = files.load(
+        HOST="node3",
+        PORTS__MIN="21000",
+        SPARK__EXECUTOR__IDLE_SECONDS="5",
+        SPARK__CLASS_DATA_DIRS="[/a, /b]",
+        SPARK__CONF="{spark.a: yes, spark.b: 1}",
+    )
+    settings = loaded.settings
+    assert (settings.host, settings.ports.min, settings.spark.executor.idle_seconds) == ("node3", 21000, 5)
+    assert settings.spark.class_data_dirs == [Path("/a"), Path("/b")]
+    assert settings.spark.conf == {"spark.a": "true", "spark.b": "1"}
+
+
+def test_unknown_variables_are_errors_and_our_own_are_not(files: Files) -> None:
+    assert files.load(**dict.fromkeys(RESERVED - {"SITE_CONFIG"}, "x")).settings == Settings()
+    (problem,) = files.problems(SPARK__WORKERS__CORES="4")
+    assert problem.startswith("$OOD_RUNTIME_SPARK__WORKERS__CORES: spark.workers")
+
+
+def test_a_flag_for_an_entry_of_spark_conf_keeps_its_dots(files: Files) -> None:
+    loaded = files.load("spark.conf.spark.sql.shuffle.partitions=8", "spark.conf.spark.b=a=b")
+    assert loaded.settings.spark.conf == {"spark.sql.shuffle.partitions": "8", "spark.b": "a=b"}
+
+
+def test_a_value_that_is_no_yaml(files: Files) -> None:
+    (problem,) = files.problems("host=[")
+    assert problem.startswith("--set host: cannot be read as a value: '['")
+
+
+# --- what a site locks ---
+
+
+@pytest.mark.parametrize("lock", ["spark.worker.cores", "spark.worker", "spark"])
+def test_a_locked_key_or_section(files: Files, lock: str) -> None:
+    site = f"locked: [{lock}]\n{cores(2)}"
+    assert files.load(site=site, user="host: a").settings.spark.worker.cores == 2
+    problems = files.problems("spark.worker.cores=5", site=site, user=cores(4), SPARK__WORKER__CORES="4")
+    places = [f"{files.user}:3", "$OOD_RUNTIME_SPARK__WORKER__CORES", "--set spark.worker.cores"]
+    expected = [
+        f"{place}: spark.worker.cores is locked by {files.site}; remove it, or ask your administrators"
+        for place in places
+    ]
+    assert problems == expected
+
+
+@pytest.mark.parametrize("override", ["spark={worker: {cores: 9}}", "spark.worker={memory: 4g}"])
+def test_a_locked_key_cannot_be_changed_through_its_section(files: Files, override: str) -> None:
+    (problem,) = files.problems(override, site="locked: [spark.worker.cores]")
+    assert "is locked by" in problem
+
+
+def test_locked_entries_of_spark_conf(files: Files) -> None:
+    (problem,) = files.problems("spark.conf.spark.a=1", site="locked: [spark.conf]")
+    assert problem.startswith("--set spark.conf.spark.a: spark.conf.spark.a is locked by")
+
+
+def test_a_lock_for_what_is_no_setting(files: Files) -> None:
+    (problem,) = files.problems(site="host: a\nlocked: [spark.wrker]\n")
+    assert problem == f"{files.site}:2: locked: spark.wrker is not a setting"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "locked: spark",
+        "locked: {a: b}",
+        pytest.param("locked: 5", marks=pytest.mark.xfail(strict=True, reason="TypeError in _check_locks")),
+        pytest.param("locked: [1]", marks=pytest.mark.xfail(strict=True, reason="AttributeError in _covers")),
+        pytest.param("locked: [[a]]", marks=pytest.mark.xfail(strict=True, reason="AttributeError in _covers")),
+    ],
+)
+def test_a_lock_of_the_wrong_type_is_told_in_words(files: Files, text: str) -> None:
+    problems = files.problems(site=text, user="host: a")
+    assert any(problem.startswith(f"{files.site}:1: locked") for problem in problems)
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_only_the_site_may_open_what_is_secured(files: Files, value: str) -> None:
+    for layers in ({"user": f"spark: {{allow_insecure: {value}}}"}, {"SPARK__ALLOW_INSECURE": value}):
+        (problem,) = files.problems(**layers)
+        assert problem.endswith("spark.allow_insecure can only be set in the site file")
+    (problem,) = files.problems(f"spark.allow_insecure={value}")
+    assert problem == "--set spark.allow_insecure: spark.allow_insecure can only be set in the site file"
+    (problem,) = files.problems("locked=[]")
+    assert problem == "--set locked: locked can only be set in the site file"
+
+
+PROTECTED_ENTRIES = (
+    "spark.authenticate",
+    "spark.authenticate.secret",
+    "spark.network.crypto.enabled",
+    "spark.io.encryption.enabled",
+    "spark.ssl.enabled",
+    "spark.acls.enable",
+    "spark.ui.filters",
+    "spark.ui.killEnabled",
+    "spark.master",
+    "spark.master.rest.enabled",
+    "spark.org.apache.spark.ui.JWSFilter.param.secretKey",
+    "spark.redaction.regex",
+)
+
+
+@pytest.mark.parametrize("entry", PROTECTED_ENTRIES)
+def test_no_layer_may_weaken_the_cluster(files: Files, entry: str) -> None:
+    text = f"spark:\n  conf:\n    {entry}: x\n"
+    problems = files.problems(
+        f"spark.conf.{entry}=x", site=text, user=text, session=text, SPARK__CONF=f"{{{entry}: x}}"
+    )
+    places = [f"{path}:3" for path in (files.site, files.user, files.session)]
+    places += ["$OOD_RUNTIME_SPARK__CONF", f"--set spark.conf.{entry}"]
+    assert [problem.partition(": spark.conf: ")[0] for problem in problems] == places
+    assert all(f"{entry} secures the cluster" in problem for problem in problems)
+
+
+def test_a_site_can_allow_it(files: Files) -> None:
+    loaded = files.load("spark.conf.spark.authenticate=false", site="spark: {allow_insecure: true}")
+    assert loaded.settings.spark.conf == {"spark.authenticate": "false"}
+
+
+@pytest.mark.parametrize("entry", ["spark.app.name", "spark.ui.port", "spark.masterful", "spark.sql.x", "spark.io.x"])
+def test_other_entries_are_free(files: Files, entry: str) -> None:
+    assert not PROTECTED.match(entry)
+    assert files.load(f"spark.conf.{entry}=1").settings.spark.conf == {entry: "1"}
+
+
+@pytest.mark.xfail(strict=True, reason="an empty name smuggles a protected entry past PROTECTED")
+def test_an_entry_needs_a_name(files: Files) -> None:
+    """Without a name its value would be read as an entry, which nothing has looked at."""
+    files.problems("spark.conf={'': 'spark.ssl.enabled=false'}")
+
+
+# --- whatever comes ---
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+@given(TEXT)
+def test_a_file_of_anything_is_read_or_refused_in_words(text: str) -> None:
+    from ood_runtime.settings import files as reader
+
+    values, places, problems = reader.parse(text, "f.yml", Settings)
+    assert isinstance(values, dict)
+    assert isinstance(places, dict)
+    assert all(problem.startswith("f.yml") for problem in problems)
+
+
+@given(st.sampled_from(keys(Settings)), TEXT)
+def test_a_flag_of_anything_is_taken_or_refused_in_words(key: str, value: str) -> None:
+    try:
+        loaded = load([], [f"{key}={value}"], {"HOME": "/nonexistent", "OOD_RUNTIME_SITE_CONFIG": "/dev/null"})
+    except SettingsError as error:
+        assert error.what.startswith(f"--set {key}: ")
+    else:
+        assert loaded.sources or value.strip() == "{}"
+
+
+@pytest.mark.xfail(strict=True, reason="TypeError in Layer.put")
+@pytest.mark.parametrize(
+    "overrides",
+    [("spark.worker=5", "spark.worker.cores=4"), ("host=a", "host.b=4"), ("spark=", "spark.python=x")],
+)
+def test_a_value_in_the_place_of_a_section(files: Files, overrides: tuple[str, ...]) -> None:
+    assert all(problem.startswith("--set ") for problem in files.problems(*overrides))
+
+
+@pytest.mark.xfail(strict=True, reason="true is taken for the number 1")
+def test_a_truth_is_no_number(files: Files) -> None:
+    """YAML has many words for true; `cores: on` is a mistake, not one core."""
+    (problem,) = files.problems("spark.worker.cores=on")
+    assert "spark.worker.cores: " in problem
+
+
+@pytest.mark.xfail(strict=True, reason="RecursionError")
+def test_yaml_that_contains_itself(files: Files) -> None:
+    (problem,) = files.problems(user="spark: &x\n  conf: *x\n")
+    assert problem.startswith(f"{files.user}:")
