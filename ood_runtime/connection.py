@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ood_runtime.errors import SessionError
+from ood_runtime.private_files import write
 from ood_runtime.secret import Secret
-from ood_runtime.session import CONNECTION, write
+from ood_runtime.session import CONNECTION
 
 
 def publish(directory: Path, connection: Mapping[str, str | int | Secret]) -> None:

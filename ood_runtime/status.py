@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ood_runtime.errors import OodRuntimeError
-from ood_runtime.session import EVENTS, STATUS, write
+from ood_runtime.private_files import write
+from ood_runtime.session import EVENTS, STATUS
 
 STARTING, READY, STOPPING, ENDED, FAILED = "starting", "ready", "stopping", "ended", "failed"
 

@@ -11,8 +11,8 @@ from ood_runtime.cli import options
 from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Directories, File, Grant, Outline, Plan
 from ood_runtime.planning import prepare
+from ood_runtime.private_files import write
 from ood_runtime.secret import MASK, Secret
-from ood_runtime.session import write
 
 
 @click.command("plan")

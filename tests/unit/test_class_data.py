@@ -120,7 +120,7 @@ def test_tmp_itself_is_not_trusted() -> None:
 
 def test_the_key_changes_with_everything(spark: Spark) -> None:
     def other(**changes: object) -> Java:
-        return Java(**{**JAVA.__dict__, **changes})  # type: ignore[arg-type]
+        return Java(**{**JAVA.__dict__, **changes})
 
     key = class_data.key(JAVA, spark)
     assert key == class_data.key(JAVA, spark)

@@ -1,0 +1,348 @@
+"""A whole session with small programs in the place of Jupyter: under its guard, to every kind of end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ood_runtime import guard, lifecycle, processes, session
+from ood_runtime.allocation import Allocation
+from ood_runtime.cli.group import report
+from ood_runtime.errors import MissingError, OodRuntimeError
+from ood_runtime.plan import Directories, File, Grant, Outline, Place, Plan
+from ood_runtime.probes import Always, Listening
+from ood_runtime.progress import Progress
+from ood_runtime.request import Request
+from ood_runtime.service import Service
+from tests.unit.conftest import Spawn, WaitUntil
+
+LISTEN = """
+import os, signal, socket, sys
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()  # as a terminal does
+    signal.pause()
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+signal.pause()
+"""
+
+
+@dataclass
+class SmallPlanner:
+    """Stands for the process that plans: one service that listens, one that just stays."""
+
+    request: Request
+    outline_: Outline
+    script: str
+    draws: list[int] = field(default_factory=list)
+
+    def __enter__(self) -> "SmallPlanner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+    def outline(self) -> Outline:
+        if self.script == "missing":
+            raise MissingError("no Jupyter here", remedy="install it")
+        return self.outline_
+
+    def plan(self, directories: Directories, grant: Grant) -> Plan:
+        port = grant.ports["web"]
+        self.draws.append(port)
+        if self.script == "taken" or (self.script == "taken once" and len(self.draws) == 1):
+            globals()["taken"] = socket.create_server(("127.0.0.1", port))
+        argv = (sys.executable, "-S", "-c", LISTEN, str(port), self.script)
+        web = Service(name="web", argv=argv, ready=Listening(port), ready_seconds=10, ports=(port,))
+        stay = Service(name="stay", argv=("sleep", "60"), ready=Always(), ready_seconds=5)
+        secret = File("web/secret", grant.secrets["password"].reveal(), secret=True)
+        connection = {"host": "localhost", "port": port, "password": grant.secrets["password"]}
+        return Plan(files=(secret,), services=(web, stay), connection=connection, url="http://localhost/")
+
+
+@dataclass
+class Running:
+    """A guarded session that was started, as seen from outside."""
+
+    guard: int
+    root: Path
+    output: Path
+    wait_until: WaitUntil
+
+    def until_ready(self) -> dict[str, Any]:
+        self.wait_until(lambda: (self.root / "connection.yml").exists() or self.ended_early())
+        self.wait_until(lambda: self.status()["state"] == "ready")
+        return dict(yaml.safe_load((self.root / "connection.yml").read_text()))
+
+    def ended_early(self) -> None:
+        pid, _ = os.waitpid(self.guard, os.WNOHANG)
+        assert pid == 0, self.output.read_text()
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads((self.root / "status.json").read_text()))
+
+    @property
+    def supervisor(self) -> int:
+        return session.read_record(self.root).pid
+
+    def wait(self, seconds: float = 10.0) -> int:
+        ended: list[int] = []
+
+        def look() -> bool:
+            pid, status = os.waitpid(self.guard, os.WNOHANG)
+            if pid:
+                ended.append(os.waitstatus_to_exitcode(status))
+            return bool(pid)
+
+        self.wait_until(look, seconds)
+        return ended[0]
+
+
+StartSmall = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch) -> StartSmall:
+    def start(script: str = "", environment: Mapping[str, str] | None = None, root: Path | None = None) -> Running:
+        directory = root or tmp_path / "a session's directory"
+        outline = Outline(
+            app="small",
+            allocation=Allocation("local", "", (), tmp_path),
+            place=Place("localhost", "127.0.0.1"),
+            session_directory=directory,
+            scratch_base=tmp_path,
+            port_names=("web",),
+            port_range=(20000, 32767),
+            secret_names={"password": "password"},
+            stop_seconds=3.0,
+        )
+        monkeypatch.setattr(lifecycle, "Planner", lambda request: SmallPlanner(request, outline, script))
+        request = Request("small", environment or {"PATH": os.environ["PATH"]})
+
+        def work(announce: guard.Announce) -> int:
+            try:
+                return lifecycle.run(request, announce, Progress())
+            except OodRuntimeError as error:
+                report(error)
+                return error.exit_status
+
+        output = tmp_path / "output"
+        return Running(spawn(lambda: guard.run(work), output), directory, output, wait_until)
+
+    return start
+
+
+def nothing_left(running: Running, identifier: str, wait_until: WaitUntil) -> bool:
+    wait_until(lambda: not processes.marked(identifier), 5)
+    assert not (running.root / "connection.yml").exists()
+    assert not (running.root / "ood-runtime" / "web" / "secret").exists()
+    assert not list(running.root.parent.glob("ood-*")), "scratch space"
+    assert not session.running(running.root)
+    return True
+
+
+def test_a_session_from_its_start_to_its_end(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start()
+    connection = running.until_ready()
+    identifier = running.status()["id"]
+    with socket.create_connection((connection["host"], connection["port"])):
+        pass
+    assert (running.root / "ood-runtime/web/secret").read_text() == connection["password"]
+    assert len(processes.marked(identifier)) == 3
+    os.kill(running.guard, signal.SIGTERM)
+    assert running.wait() == 143
+    assert nothing_left(running, identifier, wait_until)
+    assert running.status()["state"] == "ended"
+    events = [json.loads(line) for line in (running.root / "events.jsonl").read_text().splitlines()]
+    phases = [event["event"] for event in events if event["event"] not in ("service", "notice")]
+    assert phases == ["starting", "ready", "stopping", "ended"]
+    assert connection["password"] not in running.output.read_text()
+    for path in running.root.rglob("*"):
+        assert path.is_dir() or connection["password"] not in path.read_text(errors="replace"), path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("receiver", ["guard", "supervisor"])
+def test_signals_to_either_process(
+    start: StartSmall, wait_until: WaitUntil, number: signal.Signals, receiver: str
+) -> None:
+    running = start()
+    running.until_ready()
+    identifier = running.status()["id"]
+    os.kill(getattr(running, receiver), number)
+    assert running.wait() == 128 + number
+    assert nothing_left(running, identifier, wait_until)
+
+
+def test_stop_asked_from_anywhere(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start()
+    running.until_ready()
+    session.ask_to_stop(running.root)
+    assert running.wait() == 0
+    assert running.status()["message"] == "ended: ood-runtime stop"
+    assert nothing_left(running, running.status()["id"], wait_until)
+
+
+def test_the_supervisor_is_killed(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start("stubborn")
+    running.until_ready()
+    identifier = running.status()["id"]
+    os.kill(running.supervisor, signal.SIGKILL)
+    assert running.wait() == 137
+    assert nothing_left(running, identifier, wait_until)
+    status = running.status()
+    assert status["state"] == "failed"
+    assert "SIGKILL" in status["error"]["what"]
+    assert "SIGKILL" in running.output.read_text()
+
+
+def test_the_supervisor_is_killed_and_the_job_ends_at_the_same_time(start: StartSmall, wait_until: WaitUntil) -> None:
+    """Signals that come while the guard clears up must not keep it from that."""
+    running = start("stubborn")
+    running.until_ready()
+    identifier = running.status()["id"]
+    supervisor = running.supervisor
+    os.kill(supervisor, signal.SIGKILL)
+    for _ in range(200):
+        try:
+            os.kill(running.guard, signal.SIGTERM)
+        except ProcessLookupError:
+            break
+        time.sleep(0.001)
+    assert running.wait() == 137, running.output.read_text()
+    assert nothing_left(running, identifier, wait_until)
+
+
+def test_the_supervisor_is_killed_while_it_starts(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start()
+    wait_until(lambda: (running.root / "status.json").exists())
+    identifier = running.status()["id"]
+    os.kill(running.supervisor, signal.SIGKILL)
+    assert running.wait() == 137
+    assert nothing_left(running, identifier, wait_until)
+
+
+def test_the_guard_is_killed(start: StartSmall, wait_until: WaitUntil) -> None:
+    """The supervisor hears of it, and ends the session in order."""
+    running = start("stubborn")
+    running.until_ready()
+    identifier = running.status()["id"]
+    os.kill(running.guard, signal.SIGKILL)
+    assert running.wait() == -9
+    wait_until(lambda: running.status()["state"] == "ended")
+    wait_until(lambda: not session.running(running.root))
+    assert nothing_left(running, identifier, wait_until)
+
+
+def test_both_are_killed_and_the_next_start_clears_up(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start("stubborn")
+    old = running.until_ready()
+    identifier = running.status()["id"]
+    supervisor = running.supervisor
+    os.kill(running.guard, signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGKILL)
+    os.kill(running.guard, signal.SIGKILL)
+    running.wait()
+    # Only the kernel's promise is left: direct children die with the supervisor, grandchildren need not.
+    again = start()
+    wait_until(lambda: again.status()["id"] != identifier)
+    new = again.until_ready()
+    assert new["password"] != old["password"]
+    assert not processes.marked(identifier)
+    os.kill(again.guard, signal.SIGTERM)
+    assert again.wait() == 143
+    assert nothing_left(again, again.status()["id"], wait_until)
+
+
+def test_an_essential_service_is_killed(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start()
+    running.until_ready()
+    status = running.status()
+    (web,) = [service for service in status["services"] if service["name"] == "web"]
+    os.kill(web["pid"], signal.SIGKILL)
+    assert running.wait() == 5
+    assert nothing_left(running, status["id"], wait_until)
+    output = running.output.read_text()
+    assert "ood-runtime: web ended with signal SIGKILL" in output
+    assert f"log: {running.root / 'logs' / 'web.log'}" in output
+    assert "what to do: " in output
+    assert running.status()["error"]["exit_status"] == 5
+
+
+def test_a_lost_port_is_drawn_again(start: StartSmall) -> None:
+    running = start("taken once")
+    connection = running.until_ready()
+    notices = running.status()["notices"]
+    (lost,) = [int(match[1]) for notice in notices if (match := re.search(r"port (\d+); drawing", notice))]
+    assert connection["port"] != lost
+    os.kill(running.guard, signal.SIGTERM)
+    assert running.wait() == 143
+
+
+def test_ports_that_are_always_lost_end_the_start(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start("taken")
+    assert running.wait() == 3
+    assert "took the ports that were drawn, 5 times" in running.output.read_text()
+    assert nothing_left(running, running.status()["id"], wait_until)
+
+
+def test_what_is_missing_is_told_before_anything_is_made(start: StartSmall) -> None:
+    running = start("missing")
+    assert running.wait() == 3
+    assert running.output.read_text() == "ood-runtime: no Jupyter here\n  what to do: install it\n"
+    assert not running.root.exists()
+
+
+def test_a_second_session_in_the_same_directory(start: StartSmall, tmp_path: Path) -> None:
+    first = start()
+    first.until_ready()
+    second = start()
+    assert second.wait() == 2
+    assert "a session already runs in" in second.output.read_text()
+    assert first.status()["state"] == "ready"
+    assert (first.root / "connection.yml").exists()
+    os.kill(first.guard, signal.SIGTERM)
+    assert first.wait() == 143
+
+
+def test_a_defect_of_ours_ends_with_a_trace_and_no_session(spawn: Spawn, tmp_path: Path, wait_until: WaitUntil) -> None:
+    def work(announce: guard.Announce) -> int:
+        raise ZeroDivisionError("a defect")
+
+    running = Running(spawn(lambda: guard.run(work), tmp_path / "output"), tmp_path, tmp_path / "output", wait_until)
+    assert running.wait() == 1
+    assert "ZeroDivisionError: a defect" in running.output.read_text()
+
+
+@pytest.mark.parametrize("status", [0, 1, 42])
+def test_the_exit_status_is_that_of_the_work(spawn: Spawn, tmp_path: Path, wait_until: WaitUntil, status: int) -> None:
+    pid = spawn(lambda: guard.run(lambda announce: status), tmp_path / "output")
+    assert Running(pid, tmp_path, tmp_path / "output", wait_until).wait() == status
+
+
+def test_the_end_at_many_moments_of_the_start(start: StartSmall, wait_until: WaitUntil, tmp_path: Path) -> None:
+    for i in range(8):
+        running = start(root=tmp_path / f"moment {i}")
+        time.sleep(0.02 * i)
+        os.kill(running.guard, signal.SIGTERM)
+        # Before it has a handler the signal just ends the guard, which has started nothing then.
+        assert running.wait() in (143, -15), running.output.read_text()
+        try:
+            identifier = session.read_record(running.root).id
+        except OodRuntimeError:
+            continue
+        assert nothing_left(running, identifier, wait_until)
