@@ -58,6 +58,9 @@ def build(java: Java, spark: Spark, directory: Path, *, log: Log, python: Path |
             made.mkdir(mode=0o755)
             for archive, training in trained.items():
                 _write(java, training, made / archive)
+                if not _accepted(java, training, made / archive):
+                    log(f"Java {java.version} cannot use {archive} with this Spark: going without it")
+                    (made / archive).unlink()
             made.rename(directory / name)
     log(f"class-data archives are ready in {directory / name}")
     return class_data.at(directory, name)
@@ -118,6 +121,23 @@ def _write(java: Java, training: class_data_training.Trained, archive: Path) -> 
         raise ServiceDiedError(f"Java {java.version} could not write {archive.name}: {last}")
     archive.chmod(0o644)
     classes.unlink()
+
+
+def _accepted(java: Java, training: class_data_training.Trained, archive: Path) -> bool:
+    """Whether the JVM maps the archive: with ``-Xshare:on`` it does not start without.
+
+    Java 21 refuses that of the executors of Spark 4, in whose class path a jar stands twice.
+    """
+    options = ["-Xshare:on", f"-XX:SharedArchiveFile={archive}", *training.options, "-cp", training.classpath]
+    done = subprocess.run(
+        [str(java.executable), *options, "-version"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=class_data_training.plain_environment(),
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The only place that knows the work which class-data archives are trained with.
 
-A master, a worker, a driver and an executor run on the loopback address, secured as in a session,
-and each JVM notes the classes that it loads.
+A master, a worker, a driver and an executor run on the loopback address, secured as in a session.
 """
 
 import base64
@@ -196,7 +195,6 @@ def _start_job(cluster: _Cluster, properties: Path, url: str) -> subprocess.Pope
     gateway = cluster.work / "gateway"
     arguments = ("--master", url, "--properties-file", str(properties), "pyspark-shell")
     command = cluster.jvm("driver", "SparkSubmit", *arguments, vector=True)
-    # The driver's JVM ends when its standard input does.
     cluster.start("driver", command, subprocess.PIPE, _PYSPARK_DRIVER_CONN_INFO_PATH=str(gateway))
     deadline = time.monotonic() + _TIMEOUT
     while not gateway.exists():
@@ -252,8 +250,7 @@ def _read_page(page: str, key: bytes) -> None:
     text = ".".join(map(_base64, (b'{"alg":"HS256"}', b'{"sub":"training"}')))
     token = f"{text}.{_base64(hmac.digest(key, text.encode(), 'sha256'))}"
     request = urllib.request.Request(page, headers={"Authorization": f"Bearer {token}"})  # noqa: S310
-    # No proxy of the site between us and ourselves.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # not through the site's proxy
     with contextlib.suppress(OSError), opener.open(request, timeout=_TIMEOUT) as answer:
         answer.read()
 

@@ -1,11 +1,10 @@
 """connection.yml: what the portal reads, there only while it is true.
 
 Its existence tells the portal that the session is ready, so it is written last and removed first. Every
-string is in JSON's quotes, which YAML reads as they are: the portal's reader takes an unquoted 01234567
-for an octal number, and stops with an error at some words.
+string is quoted: the portal's reader takes a bare 01234567 for an octal number, and stops with an error at
+some words.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,4 +36,12 @@ def withdraw(directory: Path) -> None:
 def text(connection: Mapping[str, str | int | Secret]) -> str:
     """The text of connection.yml."""
     plain = {key: value.reveal() if isinstance(value, Secret) else value for key, value in connection.items()}
-    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in plain.items())
+    return "".join(f"{key}: {_quote(value)}\n" for key, value in plain.items())
+
+
+def _quote(value: str | int) -> str:
+    """A double-quoted YAML scalar, in ASCII; numbers as they are."""
+    if isinstance(value, int):
+        return str(value)
+    plain = (char if " " <= char <= "~" and char not in '"\\' else f"\\U{ord(char):08x}" for char in value)
+    return '"' + "".join(plain) + '"'

@@ -102,10 +102,10 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
 
 def _append_java_options(entries: dict[str, str], software: SparkSoftware) -> None:
     """Ours come first: what the site or the user asks for has the last word."""
-    ours = class_data.executor_options(software.java, software.archives)
+    ours = class_data.as_property(class_data.executor_options(software.java, software.archives))
     theirs = entries.get("spark.executor.extraJavaOptions", "")
     if ours or theirs:
-        entries["spark.executor.extraJavaOptions"] = " ".join(filter(None, (*ours, theirs)))
+        entries["spark.executor.extraJavaOptions"] = " ".join(filter(None, (ours, theirs)))
 
 
 def filter_jar(context: Context) -> Path:

@@ -33,6 +33,7 @@ missing_packages() {
 	apache2 httpd:apache2-bin:httpd
 	chromium chromium-browser google-chrome:chromium:chromium
 	chromedriver:chromium-driver:chromedriver
+	ruby:ruby:ruby
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
 	END
 }

@@ -70,7 +70,7 @@ def table(state: dict[str, Any], now: float) -> str:
             "",
             click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>10}{'RESTARTS':>10}   DETAIL", dim=True),
         ]
-        lines += [_row(service, now) for service in services]
+        lines += [_row(service, state["ended_at"] or now) for service in services]
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
     error = state.get("error")
     if error:
@@ -96,7 +96,7 @@ def _times(state: dict[str, Any], now: float) -> str:
 
 
 def _workers(state: dict[str, Any]) -> str:
-    workers = state.get("workers")
+    workers = state.get("workers") if not state["ended_at"] else None
     return f", {workers['ready']} of {workers['wanted']} Spark workers" if workers else ""
 
 

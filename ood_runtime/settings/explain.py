@@ -5,15 +5,18 @@ import json
 import re
 from typing import Any
 
+from annotated_types import Ge
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ood_runtime.errors import SettingsError
 from ood_runtime.secret import MASK
+from ood_runtime.settings import sizes
 from ood_runtime.settings.layers import Loaded, keys
 from ood_runtime.settings.model import Settings
 
 BUILT_IN = "built in"
+_KINDS = {"string": "text", "array": "list", "object": "mapping of names to values"}
 _SECRET_KEY = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
 
 
@@ -73,14 +76,18 @@ def _type(key: str) -> str:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     options = node.get("anyOf", [node])
-    return " or ".join(_one_type(option) for option in options if option.get("type") != "null")
+    least = next((item.ge for item in _field(key).metadata if isinstance(item, Ge)), None)
+    kinds = [_one_type(option, least) for option in options if option.get("type") != "null"]
+    return " or ".join(kinds)
 
 
-def _one_type(node: dict[str, Any]) -> str:
+def _one_type(node: dict[str, Any], least: Any) -> str:
     if "enum" in node:
         return " or ".join(node["enum"])
     kind = node.get("type", "text")
-    kind = "amount of memory (512m, 4g)" if isinstance(kind, list) else {"string": "text"}.get(kind, kind)
+    if isinstance(kind, list):
+        return "amount of memory (512m, 4g)" + (f" from {sizes.text(least)}" if least else "")
+    kind = _KINDS.get(kind, kind)
     limits = [
         f"{word} {node[name]}"
         for name, word in (("minimum", "from"), ("exclusiveMinimum", "more than"), ("maximum", "up to"))

@@ -66,10 +66,12 @@ def load(config_files: Sequence[Path], overrides: Sequence[str], environment: Ma
     layers = [*_file_layers(config_files, environment), _environment_layer(environment), _flags(overrides)]
     problems = [problem for layer in layers for problem in _check(layer)]
     problems += _check_locks(layers)
+    problems += _check_protected(layers)
     if not problems:
-        settings, problems = _merge(layers)
-        if settings and not problems:
-            return Loaded(settings, _sources(layers))
+        try:
+            return Loaded(Settings.model_validate(_merged(layers)), _sources(layers))
+        except ValidationError as error:  # a bad combination of layers that are right by themselves
+            problems = [_explain(layers[-1], detail) for detail in error.errors(include_url=False)]
     raise SettingsError("\n".join(problems), remedy="`ood-runtime config explain KEY` tells what a key means")
 
 
@@ -158,7 +160,7 @@ def _check_locks(layers: Sequence[Layer]) -> Iterator[str]:
     site = layers[0]
     locked = site.values.get("locked") or []
     for name in locked if isinstance(locked, list) else []:
-        if name not in keys(Settings) and not any(key.startswith(f"{name}.") for key in keys(Settings)):
+        if not any(_covers(str(name), key) for key in keys(Settings)):
             yield f"{site.place('locked')}: locked: {name} is not a setting"
     for layer in layers[1:]:
         for key, place in layer.places.items():
@@ -167,25 +169,23 @@ def _check_locks(layers: Sequence[Layer]) -> Iterator[str]:
                 yield f"{place}: {key} is locked by {site.name}; remove it, or ask your administrators"
 
 
-def _merge(layers: Sequence[Layer]) -> tuple[Settings | None, list[str]]:
-    """The merged settings, and what no layer shows by itself: bad combinations, weakened security."""
-    try:
-        settings = Settings.model_validate(_merged(layers))
-    except ValidationError as error:
-        return None, [_explain(layers[-1], detail) for detail in error.errors(include_url=False)]
-    if settings.spark.allow_insecure:
-        return settings, []
-    return settings, [
-        f"{layer.place(f'spark.conf.{entry}')}: spark.conf: {entry} secures the cluster and cannot be changed; "
-        "remove it (a site can set spark.allow_insecure)"
-        for layer in layers
-        for entry in (layer.values.get("spark") or {}).get("conf") or {}
-        if PROTECTED.match(entry)
-    ]
+def _check_protected(layers: Sequence[Layer]) -> Iterator[str]:
+    """Entries of spark.conf that would weaken the cluster's security."""
+    if _lookup(layers[0].values, "spark.allow_insecure") is True:
+        return
+    for layer in layers:
+        conf = _lookup(layer.values, "spark.conf")
+        for entry in conf if isinstance(conf, dict) else ():
+            if PROTECTED.match(str(entry)):
+                yield (
+                    f"{layer.place(f'spark.conf.{entry}')}: spark.conf: {entry} secures the cluster and cannot be "
+                    "changed; remove it (a site can set spark.allow_insecure)"
+                )
 
 
 def _covers(lock: str, key: str) -> bool:
-    return key == lock or key.startswith(f"{lock}.") or lock.startswith(f"{key}.")
+    """Whether a lock and a key mean the same, or one is a part of the other."""
+    return f"{key}.".startswith(f"{lock}.") or f"{lock}.".startswith(f"{key}.")
 
 
 def _merged(layers: Sequence[Layer]) -> dict[str, Any]:

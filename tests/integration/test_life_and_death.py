@@ -163,8 +163,9 @@ def test_both_killed_then_cleared_by_the_next(at: Place, clear_with: str) -> Non
             assert "erased the secrets" in done.stdout
         else:
             with launched(at, "jupyter", directory=session.directory) as second:
-                second.connection()
+                second.wait_for(lambda: "ready:" in second.output() or None, "a second session")
                 assert "erased the secrets" in second.output()
+                log_in(second.connection()).close()
                 assert not [path for path in seen.outside if path.exists()]
         assert_gone(session, seen)
 

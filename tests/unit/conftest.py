@@ -86,7 +86,7 @@ def _report(function: Callable[[], Any], write_end: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(0)
+        _leave(0)
 
 
 @pytest.fixture
@@ -119,11 +119,20 @@ def _become(function: Callable[[], int], output: Path) -> NoReturn:
                 os.dup2(stream.fileno(), descriptor)
         sys.stdout = sys.stderr = os.fdopen(2, "w")
         status = function()
+        sys.stderr.flush()
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
-        os._exit(status)
+        _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """Never go on as a second pytest, even where a signal's handler raises."""
+    while True:
+        try:
+            os._exit(status)
+        except BaseException:
+            continue
 
 
 @pytest.fixture

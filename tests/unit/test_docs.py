@@ -84,7 +84,8 @@ def _parse(command: click.Command, arguments: list[str], parent: click.Context |
 
 @pytest.mark.parametrize("page", [*PAGES, EXAMPLES / "jupyter-spark.sh", EXAMPLES / "config.yml"], ids=_name)
 def test_commands_can_be_read(page: Path) -> None:
-    for line in _command_lines(page.read_text("utf-8")):
+    text = page.read_text("utf-8")
+    for line in _command_lines(f"```\n{text}```\n" if page.suffix == ".sh" else text):
         words = [re.sub(r"^\[(\w+)\]$", r"\1", word) for word in shlex.split(line, comments=True)[1:]]
         if len(words) == 1 and words[0] in {*COMMANDS, "COMMAND", "--version"}:
             continue  # the name of a command, in a sentence; the version, which needs no click

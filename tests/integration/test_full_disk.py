@@ -1,0 +1,83 @@
+"""The session directory takes no more: before the start, while it runs, at the end."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.faults import Place, assert_gone, command, kill, pid_of, place, soon, traces
+from tests.support.full_disk import small_disk
+from tests.support.jupyter import log_in
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def at() -> Iterator[Place]:
+    with place() as new:
+        yield new
+
+
+# How much of a start fits: nothing, the first directories, some of the files, all but the logs or connection.yml.
+SIZES = ["size=4k,nr_inodes=3", "size=8k", "size=16k", "size=32k", *(f"size=1m,nr_inodes={n}" for n in range(6, 26, 2))]
+
+
+@pytest.mark.parametrize("options", SIZES)
+def test_full_at_the_start(at: Place, options: str) -> None:
+    """A clear end, or a session that works; never half of one."""
+    with small_disk(at, "jupyter", options=options) as disk:
+        session = disk.session
+        soon(lambda: session.process.poll() is not None or (session.directory / "connection.yml").exists(), "end", 60)
+        if session.process.poll() is None:
+            log_in(session.connection()).close()
+            assert session.stop() == 143
+        else:
+            assert session.wait() in (2, 5), session.output()
+            assert "what to do:" in session.output()
+            assert "No space left" in session.output()
+        assert "Traceback" not in session.output()
+        assert not list(at.tmp.iterdir())
+
+
+@pytest.mark.parametrize("end", ["stop", "SIGTERM", "Jupyter is killed"])
+def test_full_while_running(at: Place, end: str) -> None:
+    """The session goes on; it can be ended as ever, and nothing is left."""
+    with small_disk(at, "jupyter", options="size=4m,nr_inodes=200") as disk:
+        session = disk.session
+        seen = traces(session)
+        disk.fill()
+        client = log_in(session.connection())
+        assert client.run(client.start_kernel("python3"), "6 * 7").strip() == "42"
+        client.close()
+        assert session.process.poll() is None
+        if end == "stop":
+            done = command(at, "stop", session.directory)
+            assert done.returncode == 0, done.stderr
+            assert session.wait() == 0
+        elif end == "SIGTERM":
+            assert session.stop() == 143
+        else:
+            kill(pid_of(session, "jupyter"))
+            assert session.wait() == 5
+        assert "Traceback" not in session.output()
+        assert_gone(session, seen)
+
+
+def test_full_when_a_service_is_restarted(at: Place) -> None:
+    with small_disk(at, "jupyter-spark", options="size=8m,nr_inodes=300") as disk:
+        session = disk.session
+        session.connection()
+        worker = pid_of(session, "spark-worker")
+        disk.fill()
+        (session.directory / "logs" / "spark-worker.log").unlink()
+        (disk.path / "filler-last").touch()
+        kill(worker, sig=signal.SIGKILL)
+        soon(lambda: session.process.poll() is not None or not _has(session.processes(), worker), "end of the worker")
+        disk.make_room()
+        log_in(session.connection()).close()
+        assert session.stop() == 143, session.output()
+        assert "Traceback" not in session.output()
+
+
+def _has(processes: dict[int, str], pid: int | None) -> bool:
+    return pid in processes
