@@ -86,6 +86,9 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
         "spark.ui.port": "0",  # the second notebook would wait for 4040 and then take another one
         "spark.ui.showConsoleProgress": "false",
     }
+    if not _has_hive(context):
+        # Spark's own choice is a Hive catalog in the current directory, which only one notebook can open.
+        entries["spark.sql.catalogImplementation"] = "in-memory"
     if settings.dynamic_allocation:
         entries |= {
             "spark.dynamicAllocation.enabled": "true",
@@ -98,6 +101,11 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     if settings.cores_per_application:
         entries["spark.cores.max"] = str(settings.cores_per_application)
     return entries
+
+
+def _has_hive(context: Context) -> bool:
+    directory = spark_software(context).conf_directory
+    return directory is not None and (directory / "hive-site.xml").exists()
 
 
 def _append_java_options(entries: dict[str, str], software: SparkSoftware) -> None:

@@ -105,12 +105,34 @@ def test_completion_completes(run_cli: RunCli) -> None:
         (["stop", "--session-dir", "/nonexistent"], 2, "name its directory with --session-dir"),
     ],
 )
-def test_errors_are_words_with_an_exit_status(run_cli: RunCli, arguments: list[str], status: int, words: str) -> None:
-    done = run_cli(*arguments)
-    assert done.returncode == status, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_errors_are_words_with_an_exit_status(
+    arguments: list[str],
+    status: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", ["ood-runtime", *arguments])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        group.run()
+    shown = capsys.readouterr()
+    assert ended.value.code == status, shown.err
+    assert words in shown.err
+    assert shown.out == ""
+
+
+def test_an_error_is_no_traceback_for_the_shell_either(run_cli: RunCli) -> None:
+    done = run_cli("plan", "jupyter", "--set", "hots=x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "ood-runtime: --set hots: hots is not a setting; did you mean host?\n"
+        "  what to do: `ood-runtime config explain KEY` tells what a key means\n"
+    )
 
 
 def test_an_error_has_its_log_and_its_remedy_on_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

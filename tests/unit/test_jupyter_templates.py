@@ -1,6 +1,5 @@
 """What Jupyter and the PySpark kernel are started with: quoted, valid, and true to what it stands in for."""
 
-import ast
 import importlib.util
 import json
 import subprocess
@@ -147,27 +146,6 @@ def test_pins_win_in_every_form_and_the_rest_stays(pin: Callable[[Config, Config
         "LabApp": {"ServerApp": {}},
         "FileContentsManager": {"delete_to_trash": False},
     }
-
-
-@pytest.mark.parametrize(
-    ("cell", "plain"),
-    [
-        ("import numpy as np\nfrom pyspark.sql import functions as F", True),
-        ("'a note'\nx = 1 + 2\nprint(f'{x}')", True),
-        ("def total(n):\n    return sc.parallelize(range(n)).sum()", True),
-        ("get_ipython().run_line_magic('matplotlib', 'inline')", True),
-        ("get_ipython().run_line_magic('run', 'job.py')", False),
-        ("sc", False),
-        ("print(spark.version)", False),
-        ("total(5)", False),
-        ("@decorated\ndef f(): pass", False),
-        ("def f(x=total()): pass", False),
-        ("x = y.z", False),
-    ],
-)
-def test_which_cells_need_not_wait(tmp_path: Path, cell: str, plain: bool) -> None:
-    startup = load(tmp_path / "startup.py", "pyspark_startup.py.j2")
-    assert startup.is_plain(ast.parse(cell)) is plain
 
 
 def test_the_telling_line_of_a_java_error(tmp_path: Path) -> None:

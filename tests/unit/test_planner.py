@@ -1,0 +1,127 @@
+"""The child that plans: it answers with values or with the error, and is gone when it is not needed."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ood_runtime import planning
+from ood_runtime.allocation import Allocation
+from ood_runtime.errors import MissingError, OodRuntimeError, SettingsError
+from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
+from ood_runtime.planner import Planner
+from ood_runtime.request import Request
+from ood_runtime.secret import Secret
+from tests.unit.conftest import InChild
+
+REQUEST = Request("jupyter", {})
+
+
+@pytest.fixture
+def outline(allocation: Allocation, place: Place, tmp_path: Path) -> Outline:
+    return Outline("jupyter", allocation, place, tmp_path, tmp_path, ("web",), (1, 2), {"password": "password"}, 8.0)
+
+
+def plans(outline: Outline) -> Any:
+    def plan(directories: Directories, grant: Grant) -> Plan:
+        if grant.ports["web"] == 13:
+            raise SettingsError("not 13", remedy="another")
+        return Plan(connection={"port": grant.ports["web"], "password": grant.secrets["password"]})
+
+    return lambda request: SimpleNamespace(outline=outline, plan=plan)
+
+
+def grant(port: int) -> Grant:
+    return Grant({"web": port}, {"password": Secret("gsecret")})
+
+
+def test_an_outline_and_many_plans(
+    in_child: InChild, outline: Outline, directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "prepare", plans(outline))
+
+    def scenario() -> tuple[Outline, list[Mapping[str, object]], int]:
+        with Planner(REQUEST) as planner:
+            answer = planner.outline()
+            found = [planner.plan(directories, grant(port)).connection for port in (1, 2, 3)]
+        return answer, found, os.waitstatus_to_exitcode(os.wait()[1])
+
+    answer, found, status = in_child(scenario)
+    assert answer == outline
+    assert found == [{"port": port, "password": Secret("gsecret")} for port in (1, 2, 3)]
+    assert status == 0, "the child ends when nobody asks any more"
+
+
+def test_errors_come_over_as_they_are(
+    in_child: InChild, outline: Outline, directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(request: Request) -> Any:
+        raise MissingError("no Java", remedy="load it", log="/x")
+
+    monkeypatch.setattr(planning, "prepare", prepare)
+    with pytest.raises(MissingError) as caught:
+        in_child(lambda: Planner(REQUEST).outline())
+    assert (caught.value.what, caught.value.remedy, caught.value.log) == ("no Java", "load it", "/x")
+
+    monkeypatch.setattr(planning, "prepare", plans(outline))
+
+    def late() -> None:
+        with Planner(REQUEST) as planner:
+            planner.outline()
+            planner.plan(directories, grant(13))
+
+    with pytest.raises(SettingsError, match="not 13"):
+        in_child(late)
+
+
+def test_a_child_that_dies_is_an_error_in_words(in_child: InChild, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(request: Request) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(planning, "prepare", prepare)
+    with pytest.raises(OodRuntimeError, match="ended unexpectedly") as caught:
+        in_child(lambda: Planner(REQUEST).outline())
+    assert "memory" in caught.value.remedy
+
+
+def test_signals_of_a_whole_job_are_left_to_the_parent(
+    in_child: InChild, outline: Outline, directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "prepare", plans(outline))
+
+    def scenario() -> object:
+        with Planner(REQUEST) as planner:
+            planner.outline()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                os.kill(planner._child, number)
+            return planner.plan(directories, grant(1)).connection["port"]
+
+    assert in_child(scenario) == 1
+
+
+def test_the_parent_stays_small(in_child: InChild, outline: Outline) -> None:
+    def scenario() -> bool:
+        for name in [name for name in sys.modules if name.startswith("ood_runtime.planning")]:
+            del sys.modules[name]
+        with Planner(Request("nonsense", {})) as planner, pytest.raises(SettingsError, match="there is no app"):
+            planner.outline()
+        return "ood_runtime.planning" in sys.modules
+
+    assert in_child(scenario) is False
+
+
+# --- where scratch space goes ---
+
+
+def test_scratch_space(tmp_path: Path) -> None:
+    assert planning.scratch_base({"TMPDIR": str(tmp_path)}) == (tmp_path, ())
+    assert planning.scratch_base({})[1] == ()
+    for named in (str(tmp_path / "gone"), "relative", "/proc", str(tmp_path / "a,b")):
+        base, (notice,) = planning.scratch_base({"TMPDIR": named})
+        assert base == Path("/tmp")
+        assert named in notice

@@ -1,0 +1,141 @@
+"""The proofs that a service can be used, against small real servers."""
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs
+
+import pytest
+
+from ood_runtime.probes import Always, JupyterLogin, Listening, SparkWorkers
+from ood_runtime.secret import Secret
+
+Answers = Callable[["Handler"], tuple[int, str]]
+BASE = "/node/node1/20001/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with what the test's function says."""
+
+    answers: Answers
+
+    def do_GET(self) -> None:
+        status, body = type(self).answers(self)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_POST = do_GET
+
+    def form(self) -> dict[str, list[str]]:
+        return parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answers], int]]:
+    servers: list[http.server.HTTPServer] = []
+
+    def serve(answers: Answers) -> int:
+        handler = type("Handler", (Handler,), {"answers": staticmethod(answers)})
+        servers.append(http.server.HTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,)).start()
+        return int(servers[-1].server_address[1])
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def jupyter(*, version: int = 200, stranger: int = 403, password: str = "gright") -> Answers:
+    """A server that checks what Jupyter checks: a cookie and a field `_xsrf` of the same value, and the password."""
+
+    def answer(request: Handler) -> tuple[int, str]:
+        if request.path == f"{BASE}api":
+            return version, "{}"
+        if request.path.startswith(f"{BASE}api/contents"):
+            return stranger, ""
+        if request.path == f"{BASE}login" and request.command == "POST":
+            form = request.form()
+            same = form["_xsrf"] == [request.headers["Cookie"].partition("_xsrf=")[2]]
+            return (302, "") if same and form["password"] == [password] else (401, "")
+        return 404, ""
+
+    return answer
+
+
+def login(port: int, pids: list[int] | None = None) -> tuple[bool, str, bool]:
+    answer = JupyterLogin("127.0.0.1", port, BASE, Secret("gright"))([os.getpid()] if pids is None else pids)
+    return answer.ready, answer.detail, answer.port_lost
+
+
+def test_jupyter_lets_in_who_has_the_password_and_nobody_else(serve: Callable[[Answers], int]) -> None:
+    assert login(serve(jupyter())) == (True, "", False)
+
+
+@pytest.mark.parametrize(
+    ("server", "detail"),
+    [
+        (jupyter(version=404), "status 404, without login 403, at login 302"),
+        (jupyter(stranger=200), "status 200, without login 200, at login 302"),
+        (jupyter(password="gwrong"), "status 200, without login 403, at login 401"),
+    ],
+)
+def test_jupyter_that_is_not_as_it_should_be(serve: Callable[[Answers], int], server: Answers, detail: str) -> None:
+    assert login(serve(server)) == (False, detail, False)
+
+
+def test_a_jupyter_of_somebody_else_does_not_get_the_password(serve: Callable[[Answers], int]) -> None:
+    asked: list[str] = []
+
+    def remember(request: Handler) -> tuple[int, str]:
+        asked.append(request.path)
+        return 200, ""
+
+    port = serve(remember)
+    assert login(port, []) == (False, f"another program listens on port {port}", True)
+    assert not asked
+
+
+def test_nobody_listens() -> None:
+    answer = Listening(1)([os.getpid()])
+    assert (answer.ready, answer.port_lost) == (False, False)
+    assert answer.detail == "port 1 is not open yet"
+    assert Always()([1]).ready
+    assert not Always()([]).ready
+
+
+def spark(port: int, wanted: int = 2) -> tuple[bool, str, tuple[int, int] | None]:
+    answer = SparkWorkers("127.0.0.1", port, Secret("Bearer gtoken"), wanted, 3)([])
+    return answer.ready, answer.detail, answer.workers
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "ready"),
+    [("ALIVE", 2, True), ("ALIVE", 3, True), ("ALIVE", 1, False), ("RECOVERING", 2, False), ("STANDBY", 2, False)],
+)
+def test_spark_has_the_workers(serve: Callable[[Answers], int], state: str, alive: int, ready: bool) -> None:
+    def master(request: Handler) -> tuple[int, str]:
+        if request.path != "/json/" or request.headers["Authorization"] != "Bearer gtoken":
+            return 403, ""
+        return 200, json.dumps({"status": state, "aliveworkers": alive})
+
+    assert spark(serve(master)) == (ready, f"{alive} of 3 workers", (alive, 3))
+
+
+@pytest.mark.parametrize("answer", [(403, ""), (200, "<html>"), (200, ""), (500, "{}")])
+def test_a_master_that_does_not_answer_as_it_should(serve: Callable[[Answers], int], answer: tuple[int, str]) -> None:
+    assert spark(serve(lambda request: answer))[0] is False
+
+
+def test_no_master() -> None:
+    ready, detail, workers = spark(1)
+    assert not ready
+    assert detail.startswith("the Spark master does not answer yet")
+    assert workers is None
