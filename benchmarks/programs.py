@@ -97,7 +97,7 @@ def bare_jupyter(software: Software, scratch: Path, master: str) -> Iterator[Sta
     config = scratch / "jupyter_server_config.py"
     config.write_text(
         f"c.ServerApp.ip = '127.0.0.1'\nc.ServerApp.port = {port}\nc.ServerApp.open_browser = False\n"
-        f"c.PasswordIdentityProvider.hashed_password = {jupyter_hash(Secret(_PASSWORD), Secret(_SALT))!r}\n"
+        f"c.PasswordIdentityProvider.hashed_password = {_hash()!r}\n"
         "c.IdentityProvider.token = ''\n"
     )
     argv = [str(Path(sys.executable).parent / "jupyter-lab"), f"--config={config}"]
@@ -136,6 +136,10 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def _hash() -> str:
+    return jupyter_hash(Secret(_PASSWORD), Secret(_SALT)).reveal()
 
 
 def _stock_pyspark(software: Software, master: str) -> dict[str, str]:

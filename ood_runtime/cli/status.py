@@ -68,7 +68,7 @@ def table(state: dict[str, Any], now: float) -> str:
         lines.append(f"{_bar(done, len(counted))} {done} of {len(counted)} services{_workers(state)}")
         lines += [
             "",
-            click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>10}{'RESTARTS':>10}   DETAIL", dim=True),
+            click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>14}{'RESTARTS':>10}   DETAIL", dim=True),
         ]
         lines += [_row(service, state["ended_at"] or now) for service in services]
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
@@ -83,7 +83,7 @@ def table(state: dict[str, Any], now: float) -> str:
 def _row(service: dict[str, Any], now: float) -> str:
     since = duration(now - service["since"]) if service["since"] else ""
     return (
-        f"{service['name']:<14}{_colour(service['state'], 12)}{service['pid'] or '':>8}{since:>10}"
+        f"{service['name']:<14}{_colour(service['state'], 12)}{service['pid'] or '':>8}{since:>14}"
         f"{service['restarts'] or '':>10}   {service['detail']}"
     )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 EXPECTED = Path(__file__).parent / "expected"
 
 

@@ -265,9 +265,6 @@ def test_java_reads_the_properties_as_they_are_meant(name: str, plan: Plan) -> N
                 assert entries[key].endswith(value)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="spark.executor.extraJavaOptions is joined with blanks, class_data.as_property unused"
-)
 def test_spark_reads_the_options_of_executors_as_they_are_meant() -> None:
     """Spark's Utils.splitCommandString takes them apart as a shell would."""
     (file,) = [file for file in plan_of("jupyter-spark-own-settings").files if file.name == "spark/spark.conf"]

@@ -14,8 +14,8 @@ from typing import Any, NoReturn, Protocol
 import hypothesis
 import pytest
 
-from ood_runtime.plan import Directories, Place
 from ood_runtime.allocation import Allocation, Node
+from ood_runtime.plan import Directories, Place
 from ood_runtime.settings.sizes import GIB
 
 # Nothing is kept between runs, and a busy machine is no failure.

@@ -251,7 +251,22 @@ STATE: dict[str, Any] = {
 
 def test_the_table_of_a_session() -> None:
     text = click.unstyle(table(STATE, 1065.0))
-    assert text.splitlines()[0].split() == "jupyter-spark on node1 starting for 1 min 5 s, 1 h 58 min left".split()
+    assert text.splitlines()[0].split() == [
+        "jupyter-spark",
+        "on",
+        "node1",
+        "starting",
+        "for",
+        "1",
+        "min",
+        "5",
+        "s,",
+        "1",
+        "h",
+        "58",
+        "min",
+        "left",
+    ]
     assert "0 of 1 Spark workers" in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line}
     assert rows["jupyter"] == ["jupyter", "ready", "77", "1", "min", "2", "s"]
@@ -280,6 +295,7 @@ def killed(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil) -> Path:
 
     def work() -> int:
         from ood_runtime.plan import File
+        from ood_runtime.private_files import write
         from ood_runtime.status import READY, Status
 
         used = session.Session(root, "jupyter", tmp_path).__enter__()
@@ -287,7 +303,7 @@ def killed(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil) -> Path:
         (root / "logs" / "jupyter.log").write_text("".join(f"line {i}\n" for i in range(30)))
         (root / "logs" / "spark-master.log").write_text("no end of line")
         Status(root, used.id, "jupyter", "node1").phase(READY, "ready")
-        session.write(root / "connection.yml", "password: hunter2")
+        write(root / "connection.yml", "password: hunter2")
         signal.pause()
         return 0
 

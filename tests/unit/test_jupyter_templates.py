@@ -1,5 +1,6 @@
 """What Jupyter and the PySpark kernel are started with: quoted, valid, and true to what it stands in for."""
 
+import ast
 import importlib.util
 import json
 import subprocess

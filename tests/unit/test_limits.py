@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-
 from ood_runtime.limits import Limits, here
 from ood_runtime.settings.sizes import GIB, MIB
 

@@ -119,9 +119,17 @@ def test_the_parent_stays_small(in_child: InChild, outline: Outline) -> None:
 
 
 def test_scratch_space(tmp_path: Path) -> None:
-    assert planning.scratch_base({"TMPDIR": str(tmp_path)}) == (tmp_path, ())
-    assert planning.scratch_base({})[1] == ()
-    for named in (str(tmp_path / "gone"), "relative", "/proc", str(tmp_path / "a,b")):
-        base, (notice,) = planning.scratch_base({"TMPDIR": named})
-        assert base == Path("/tmp")
-        assert named in notice
+    other = tmp_path / "other"
+    other.mkdir()
+    assert planning.scratch_base(None, {"TMPDIR": str(tmp_path)}) == (tmp_path, ())
+    assert planning.scratch_base(other, {"TMPDIR": str(tmp_path)}) == (other, ())
+    assert planning.scratch_base(None, {}) == (Path("/tmp"), ())
+
+
+@pytest.mark.parametrize("named", ["/nonexistent", "relative", "/proc/self/status", "/tmp/a,b"])
+def test_scratch_space_that_cannot_be_used(named: str) -> None:
+    base, (notice,) = planning.scratch_base(None, {"TMPDIR": named})
+    assert base == Path("/tmp")
+    assert notice.startswith(f"TMPDIR is {named}, which ")
+    with pytest.raises(SettingsError, match=f"scratch_dir: {named} "):
+        planning.scratch_base(Path(named), {})

@@ -6,17 +6,15 @@ import os
 import signal
 import stat
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ood_runtime import session
+from ood_runtime import private_files, session
 from ood_runtime.errors import SessionError
 from ood_runtime.plan import File
+from ood_runtime.private_files import write
 from ood_runtime.session import Session
 from tests.unit.conftest import Spawn, WaitUntil
 
@@ -65,7 +63,7 @@ def test_all_that_is_made_is_private(root: Path, scratch: Path) -> None:
 def test_what_is_left_after_the_end(root: Path, scratch: Path) -> None:
     with Session(root, "app", scratch) as used:
         used.write([SECRET, SCRIPT])
-        session.write(root / "connection.yml", "password: x")
+        write(root / "connection.yml", "password: x")
         (used.directories.scratch / "shuffle").mkdir()
     assert not list(scratch.iterdir())
     assert not (root / "connection.yml").exists()
@@ -99,7 +97,7 @@ def test_a_secret_is_listed_before_it_is_written(root: Path, scratch: Path) -> N
 def test_a_second_session_in_the_same_directory(root: Path, scratch: Path) -> None:
     with Session(root, "app", scratch) as first:
         first.write([SECRET])
-        session.write(root / "connection.yml", "x")
+        write(root / "connection.yml", "x")
         with pytest.raises(SessionError, match="a session already runs in") as caught, Session(root, "app", scratch):
             pass
         assert "ood-runtime stop" in caught.value.remedy
@@ -156,27 +154,12 @@ def test_a_directory_that_a_shared_group_can_write_to(
 ) -> None:
     root.mkdir()
     root.chmod(0o770)
-    monkeypatch.setattr(session, "_private_group", lambda gid: False)
+    monkeypatch.setattr(private_files, "_private_group", lambda gid: False)
     with pytest.raises(SessionError, match="only you can write to"):
         Session(root, "app", scratch).__enter__()
-    monkeypatch.setattr(session, "_private_group", lambda gid: True)
+    monkeypatch.setattr(private_files, "_private_group", lambda gid: True)
     with Session(root, "app", scratch):
         pass
-
-
-def test_a_group_is_private_when_nobody_else_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    user = session.pwd.struct_passwd(("ada", "x", os.getuid(), 77, "", "/", "/bin/sh"))
-    monkeypatch.setattr(session.pwd, "getpwuid", lambda uid: user)
-
-    def private(gid: int, name: str, members: list[str]) -> bool:
-        monkeypatch.setattr(session.grp, "getgrgid", lambda gid: session.grp.struct_group((name, "x", gid, members)))
-        return session._private_group(gid)
-
-    assert private(77, "ada", [])
-    assert private(77, "ada", ["ada"])
-    assert not private(77, "ada", ["mallory"])
-    assert not private(77, "users", [])
-    assert not private(78, "ada", [])
 
 
 def test_readable_by_others_is_no_reason_to_refuse(root: Path, scratch: Path) -> None:
@@ -255,7 +238,7 @@ def killed_session(root: Path, scratch: Path, spawn: Spawn, wait_until: WaitUnti
         used = Session(root, "app", scratch)
         used.__enter__()
         used.write([SECRET])
-        session.write(root / "connection.yml", "x")
+        write(root / "connection.yml", "x")
         left = {"OOD_RUNTIME_SESSION": used.id, "PATH": os.environ["PATH"]}
         subprocess.Popen(["sleep", "60"], env=left, start_new_session=True, close_fds=True)
         (root / "go").touch()
@@ -443,52 +426,6 @@ def test_sockets_have_a_short_path(root: Path, tmp_path: Path) -> None:
         assert mode(sockets) == 0o700
     assert not sockets.exists()
     assert not list(deep.iterdir())
-
-
-# --- whole or not at all ---
-
-
-@pytest.fixture
-def replacing(tmp_path: Path) -> Iterator[Path]:
-    """A file that another process replaces all the time, once with 1 kB of a, once with 3 kB of b."""
-    path = tmp_path / "status.json"
-    path.write_text("a" * 1000)
-    program = (
-        "import pathlib, sys\nfrom ood_runtime.session import write\npath = pathlib.Path(sys.argv[1])\n"
-        "while True: write(path, 'b' * 3000); write(path, 'a' * 1000)"
-    )
-    with subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[2]) as writing:
-        yield path
-        writing.kill()
-
-
-def test_a_reader_never_sees_half_a_file(replacing: Path) -> None:
-    seen = {b"a" * 1000: 0, b"b" * 3000: 0}
-    deadline = time.monotonic() + 20
-    reads = 0
-    while reads < 100_000 or not all(seen.values()):
-        descriptor = os.open(replacing, os.O_RDONLY)
-        seen[os.read(descriptor, 4096)] += 1
-        os.close(descriptor)
-        reads += 1
-        assert time.monotonic() < deadline or reads >= 100_000, "too slow to tell"
-    assert set(seen) == {b"a" * 1000, b"b" * 3000}
-
-
-def test_a_failed_write_leaves_the_old_content_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    session.write(path, "old")
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fchmod", full)
-    with pytest.raises(OSError, match="No space"):
-        session.write(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_full_disk_is_told_in_words(root: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:

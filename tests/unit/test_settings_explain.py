@@ -45,7 +45,7 @@ def test_one_key() -> None:
     assert text.splitlines() == [
         "spark.worker.memory",
         "  Memory that it offers for the heaps of executors. Not set: computed from what the job has there.",
-        "  type:     amount of memory (512m, 4g)",
+        "  type:     amount of memory (512m, 4g) from 512m",
         "  built in: (not set)",
         "  now:      4g  (--set spark.worker.memory)",
         "  variable: OOD_RUNTIME_SPARK__WORKER__MEMORY",

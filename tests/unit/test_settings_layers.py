@@ -349,8 +349,8 @@ def test_a_lock_for_what_is_no_setting(files: Files) -> None:
         "locked: spark",
         "locked: {a: b}",
         pytest.param("locked: 5", marks=pytest.mark.xfail(strict=True, reason="TypeError in _check_locks")),
-        pytest.param("locked: [1]", marks=pytest.mark.xfail(strict=True, reason="AttributeError in _covers")),
-        pytest.param("locked: [[a]]", marks=pytest.mark.xfail(strict=True, reason="AttributeError in _covers")),
+        "locked: [1]",
+        "locked: [[a]]",
     ],
 )
 def test_a_lock_of_the_wrong_type_is_told_in_words(files: Files, text: str) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from ood_runtime import logs, status
-from ood_runtime.errors import ServiceDiedError, collect
-from ood_runtime.errors import MissingError, SettingsError
+from ood_runtime.errors import MissingError, ServiceDiedError, SettingsError, collect
 from ood_runtime.progress import Progress
 from ood_runtime.status import ENDED, READY, STARTING, Status
 
