@@ -97,7 +97,7 @@ def ours(software: Software, results: Results) -> None:
 
 def without_archives(software: Software, results: Results) -> None:
     """A session whose JVMs have no class-data archives, such as a site's or user's very first."""
-    with _place() as place, session(software, place, ["spark.class_data=off"]) as started:
+    with _place() as place, session(software, place, ['spark.class_data="off"']) as started:
         results.add("start_without_archives", started.seconds)
         started.settle()
         notebook = Notebook(started, "pyspark")

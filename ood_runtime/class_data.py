@@ -7,19 +7,18 @@ it and starts in about half the time. docs/decisions/0006-class-data-archives.md
 
 import hashlib
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ood_runtime.java import Java, garbage_collector
+from ood_runtime.private_files import distrust
 from ood_runtime.spark_home import Spark
 
 # Goes up whenever an archive is made in another way, so that nobody uses an old one.
 RECIPE = 1
 
 DAEMON, DRIVER, EXECUTOR = "daemon.jsa", "driver.jsa", "executor.jsa"
-_MOST_LINKS = 40
 # The Java release that knows the log tag "aot".
 _AOT_LOG_TAG = 25
 
@@ -105,42 +104,21 @@ def executor_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
     return (*_collector(java), *_shared(java, archives.executor if archives else None))
 
 
+def temporary_options(directory: Path) -> tuple[str, ...]:
+    """Options that keep a JVM's own files out of /tmp.
+
+    Libraries such as lz4-java unpack native code into java.io.tmpdir and load it from there: in a directory that
+    everybody can write to, another user could put his own in its place.
+    """
+    return ("-XX:-UsePerfData", f"-Djava.io.tmpdir={directory}")
+
+
 def as_property(options: Sequence[str]) -> str:
     """Several options as the value of a property such as ``spark.executor.extraJavaOptions``.
 
     Quoted as Spark's Utils.splitCommandString reads it.
     """
     return " ".join(_quoted(option) for option in options)
-
-
-def distrust(path: Path) -> str | None:
-    """Why another user could have put something else at ``path``; None when only root and we could.
-
-    Every directory on the way is looked at, also those that symbolic links lead through. A sticky
-    directory that all may write to (/tmp) is passed only on the way to something that is ours or
-    root's, which others can neither remove nor rename there.
-    """
-    pending = list(reversed(path.absolute().parts[1:]))
-    here, links = Path("/"), 0
-    while True:
-        status = here.lstat()
-        if status.st_uid not in {0, os.geteuid()}:
-            return f"{here} belongs to another user"
-        if stat.S_ISLNK(status.st_mode):
-            links += 1
-            if links > _MOST_LINKS:
-                return f"{here} has too many symbolic links"
-            target = here.readlink()
-            pending.extend(reversed([part for part in target.parts if part != "/"]))
-            here = Path("/") if target.is_absolute() else here.parent
-            continue
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and pending
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
-            return f"{here} can be written by others"
-        if not pending:
-            return None
-        part = pending.pop()
-        here = here.parent if part == ".." else here / part
 
 
 def _collector(java: Java) -> tuple[str, ...]:

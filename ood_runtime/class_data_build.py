@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from ood_runtime import class_data, class_data_training, java, spark_home
+from ood_runtime import class_data, class_data_training, java, private_files, spark_home
 from ood_runtime.class_data import Archives
 from ood_runtime.errors import OodRuntimeError, ServiceDiedError, SessionError
 from ood_runtime.java import Java
@@ -37,8 +37,8 @@ def build(java: Java, spark: Spark, directory: Path, *, log: Log, python: Path |
     training fails; nothing is left behind then.
     """
     directory = directory.absolute()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if reason := class_data.distrust(directory):
+    private_files.make(directory)
+    if reason := private_files.distrust(directory):
         raise SessionError(
             f"cannot keep class-data archives in {directory}: {reason}",
             remedy="choose a directory that only you or root can write to",

@@ -5,7 +5,6 @@ A master, a worker, a driver and an executor run on the loopback address, secure
 
 import base64
 import contextlib
-import ctypes
 import hmac
 import os
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from ood_runtime import class_data, java, render
+from ood_runtime import class_data, java, kernel, render
 from ood_runtime.errors import NotReadyError, ServiceDiedError
 from ood_runtime.java import Java
 from ood_runtime.spark_home import Spark
@@ -30,8 +29,6 @@ from ood_runtime.spark_home import Spark
 _TIMEOUT = 900
 _GRACE = 10
 _LOOPBACK = "127.0.0.1"
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 # What the first cells of a notebook do: a context, a sum, a small data frame.
 _JOB = """
@@ -81,7 +78,7 @@ class _Cluster:
                 stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,  # noqa: PLW1509  (builders have one thread)
+                preexec_fn=lambda: kernel.die_with_parent(signal.SIGKILL),  # noqa: PLW1509  (builders have one thread)
             )
         self.processes.append(process)
         return process
@@ -123,6 +120,8 @@ class _Cluster:
     def _environment(self) -> dict[str, str]:
         home = self.work / "java" if java.needs_shim(self.java, self.spark) else self.java.home
         return plain_environment() | {
+            # Java unpacks libraries there and loads them: not where others could swap them.
+            "JDK_JAVA_OPTIONS": f'"-Djava.io.tmpdir={self.work}"',
             "HOME": str(self.work),
             "JAVA_HOME": str(home),
             "PYSPARK_PYTHON": str(self.python),
@@ -163,11 +162,6 @@ def options(chosen: Java, spark: Spark, *, vector: bool) -> tuple[str, ...]:
 def plain_environment() -> dict[str, str]:
     """An environment without the caller's settings for Java, Spark and Python."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process, a child between fork and exec, when its parent ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _work(cluster: _Cluster) -> str:

@@ -6,6 +6,7 @@ withdraws connection.yml and erases the secrets. When the guard is killed, the s
 ends the session in order.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -70,7 +71,8 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
 
 def _forward_signals(child: int) -> None:
     def forward(number: int, frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is being cleared up after
+            os.kill(child, number)
 
     for number in END_SIGNALS:
         signal.signal(number, forward)

@@ -137,7 +137,7 @@ def _version(name: str, python: Path, path: Path, env: Mapping[str, str]) -> str
     try:
         done = subprocess.run(
             [python, "-c", f"n = {name!r}; {_ASK}"],
-            env=dict(env), capture_output=True, text=True, timeout=30, check=False,
+            cwd="/", env=dict(env), capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return ""

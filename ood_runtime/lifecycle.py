@@ -30,7 +30,9 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
         with Session(outline.session_directory, outline.app, outline.scratch_base) as session:
             announce(session.root, session.id)
             status = _status(session, outline, progress)
-            with Supervisor(session, status, request.environment, outline.stop_seconds) as supervisor:
+            with Supervisor(
+                session, status, request.environment, outline.stop_seconds, spared=planner.pid
+            ) as supervisor:
                 try:
                     plan = _start(planner, outline, session, supervisor)
                     planner.close()

@@ -47,12 +47,11 @@ def _groups(root: Path) -> Iterator[tuple[str, Path]]:
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
-            mount = mounts.get(controller)
-            if not mount:
+            shown = [(top, base) for top, base in mounts.get(controller, ()) if _is_below(path, base)]
+            if not shown:
                 continue
-            top, base = mount
-            relative = path.removeprefix(base).strip("/") if base != "/" else path.strip("/")
-            directory = top / relative
+            top, base = shown[0]
+            directory = top / path.removeprefix(base).strip("/")
             while True:
                 yield controller, directory
                 if directory == top or top not in directory.parents:
@@ -60,18 +59,20 @@ def _groups(root: Path) -> Iterator[tuple[str, Path]]:
                 directory = directory.parent
 
 
-def _mounts(root: Path) -> dict[str, tuple[Path, str]]:
+def _is_below(path: str, base: str) -> bool:
+    return base in ("/", path) or path.startswith(f"{base}/")
+
+
+def _mounts(root: Path) -> dict[str, list[tuple[Path, str]]]:
     """Where each controller is mounted, and which group is at the top of that mount (proc(5), mountinfo)."""
-    found = {}
+    found: dict[str, list[tuple[Path, str]]] = {}
     for line in _lines(root / "proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
         base, point = left.split()[3:5]
         kind, _, options = right.split(maxsplit=2)
-        place = (root / point.lstrip("/"), base)
-        if kind == "cgroup2":
-            found[""] = place
-        elif kind == "cgroup":
-            found.update(dict.fromkeys(options.split(","), place))
+        controllers = {"cgroup2": [""], "cgroup": options.split(",")}.get(kind, [])
+        for controller in controllers:
+            found.setdefault(controller, []).append((root / point.lstrip("/"), base))
     return found
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from ood_runtime.secret import MASK, Secret
 
+# What gives away that a setting is secret; Spark's own spark.redaction.regex is like it.
+SECRET_NAME = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
+_ENTRY = re.compile(r"(?m)^([^\s=]+)=.*$")
 _HASH = re.compile(r"argon2:\$argon2[^'\"\s]*")
 
 
@@ -18,6 +21,7 @@ def mask(content: str | bytes, secrets: Iterable[Secret]) -> str:
             return f"({len(content)} bytes)"
     for value in secrets:
         content = content.replace(value.reveal(), MASK)
+    content = _ENTRY.sub(lambda entry: f"{entry[1]}={MASK}" if SECRET_NAME.search(entry[1]) else entry[0], content)
     return _HASH.sub(f"argon2:{MASK}", content)
 
 

@@ -24,6 +24,11 @@ class Directories:
     scratch: Path
     sockets: Path
 
+    @property
+    def temporary(self) -> Path:
+        """For programs' temporary files; on the node's own disk, and closed to others."""
+        return self.scratch / "tmp"
+
 
 @dataclass(frozen=True)
 class Place:

@@ -23,8 +23,8 @@ class Planner:
 
     def __init__(self, request: Request) -> None:
         here, there = socket.socketpair()
-        self._child = os.fork()
-        if self._child == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             here.close()
             _serve(request, there)
         there.close()

@@ -62,6 +62,11 @@ def listeners(port: int | None = None) -> list[Listener]:
     return found
 
 
+def same_user(found: Collection[Listener]) -> bool:
+    """Whether somebody listens, and nobody but this user."""
+    return bool(found) and all(listener.uid == os.getuid() for listener in found)
+
+
 def ours(found: Collection[Listener], pids: Iterable[int]) -> bool:
     """Whether all of ``found`` belong to this user and to one of the processes ``pids``."""
     if any(listener.uid != os.getuid() for listener in found):

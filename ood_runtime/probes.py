@@ -26,18 +26,20 @@ class Always:
 
 @dataclass(frozen=True)
 class Listening:
-    """The service's own processes, and nobody else, listen on ``port``."""
+    """The service's own processes, and nobody else, listen on all of ``ports``."""
 
-    port: int
+    ports: tuple[int, ...]
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Look at the kernel's table of sockets: who listens is known without asking him."""
-        found = ports.listeners(self.port)
-        if not found:
-            return Answer(ready=False, detail=f"port {self.port} is not open yet")
-        if not ports.ours(found, pids):
-            return Answer(ready=False, detail=f"another program listens on port {self.port}", port_lost=True)
-        return Answer(ready=True)
+        missing = Answer(ready=True)
+        for port in self.ports:
+            found = ports.listeners(port)
+            if not found:
+                missing = Answer(ready=False, detail=f"port {port} is not open yet")
+            elif not ports.ours(found, pids):
+                return Answer(ready=False, detail=f"another program listens on port {port}", port_lost=True)
+        return missing
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class JupyterLogin:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Log in as the portal's form does, with a cookie and a field ``_xsrf`` of the same value."""
-        answer = Listening(self.port)(pids)
+        answer = Listening((self.port,))(pids)
         if not answer.ready:
             return answer
         form = urlencode({"_xsrf": "probe", "password": self.password.reveal()})
@@ -84,7 +86,10 @@ class SparkWorkers:
     total: int
 
     def __call__(self, pids: Collection[int]) -> Answer:
-        """Ask the master."""
+        """Ask the master; the token is for nobody who took its port."""
+        found = ports.listeners(self.port)
+        if not ports.same_user(found):
+            return Answer(ready=False, detail="the Spark master does not answer yet", port_lost=bool(found))
         try:
             with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as master:
                 master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})

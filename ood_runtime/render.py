@@ -43,7 +43,7 @@ def properties(value: object) -> str:
 
 def properties_key(value: object) -> str:
     """Quote the key of a Java properties file."""
-    text = properties(value)
+    text = properties(f".{value}")[1:]  # a blank is escaped once, wherever it stands
     return "".join("\\" + char if char in " :=#!" else char for char in text)
 
 
@@ -65,7 +65,7 @@ def reveal(value: Secret) -> str:
 
 def properties_file(entries: Mapping[str, str]) -> str:
     """The text of a Java properties file with ``entries``, sorted."""
-    return "".join(f"{properties_key(k)} {properties(v)}\n" for k, v in sorted(entries.items()))
+    return "".join(f"{properties_key(k)}={properties(v)}\n" for k, v in sorted(entries.items()))
 
 
 def _latin(char: str) -> str:

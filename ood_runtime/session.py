@@ -11,7 +11,8 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from types import TracebackType
 from ood_runtime import processes
 from ood_runtime.errors import SessionError
 from ood_runtime.plan import Directories, File
-from ood_runtime.private_files import owned_directory, private_directory, write
+from ood_runtime.private_files import owned_directory, private_directory, swappable, write
 
 CONNECTION = "connection.yml"
 STATUS = "status.json"
@@ -32,6 +33,8 @@ _SECRETS = "secrets.json"
 # The longest path of a socket that we make below ``sockets`` is a kernel's: kernel-UUID-ipc-5.
 _LONGEST_SOCKET = len("/jupyter/kernel-00000000-0000-0000-0000-000000000000-ipc-5")
 _SOCKET_LIMIT = 107  # bytes, unix(7)
+# Whoever asks if a session runs holds its lock for less than this.
+_ASKING_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class Session:
         self.close()
 
     def _open(self) -> None:
+        for path in (self.root, self._scratch_base):
+            if reason := swappable(path):
+                raise SessionError(
+                    f"{path} is no safe place: {reason}, and could put another directory there",
+                    remedy="use a directory below your home, or below one where only you can write",
+                )
         private_directory(self.root, parents=True)
         private_directory(self.root / _PRIVATE)
         self._lock = _take_lock(self.root)
@@ -86,7 +95,18 @@ class Session:
         if len(os.fsencode(scratch)) + _LONGEST_SOCKET > _SOCKET_LIMIT:
             sockets = Path(tempfile.mkdtemp(prefix="ood-", dir="/tmp"))
         self.directories = Directories(self.root, self.root / _PRIVATE, self.root / "logs", scratch, sockets)
+        private_directory(self.directories.temporary)
         self._write_record()
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The job's ``environment`` as this session's programs get it: marked, and with a temporary directory of ours.
+
+        A TMPDIR where only this user can write stays: the job may have put files there.
+        """
+        temporary = environment.get("TMPDIR")
+        if not temporary or not owned_directory(Path(temporary)):
+            temporary = str(self.directories.temporary)
+        return {**environment, processes.MARK: self.id, "TMPDIR": temporary}
 
     def _write_record(self) -> None:
         outside = {str(self.directories.scratch), str(self.directories.sockets)}
@@ -137,10 +157,10 @@ def read_record(directory: Path) -> Record:
     Raises SessionError when there is none, or when it belongs to somebody else.
     """
     path = directory / _PRIVATE / _RECORD
+    if path.parent.exists() and not (owned_directory(directory) and owned_directory(path.parent)):
+        raise SessionError(f"{directory} is not a session directory of yours that only you can write to")
     try:
-        with path.open() as file:
-            if os.fstat(file.fileno()).st_uid != os.getuid():
-                raise SessionError(f"{path} belongs to another user")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
             data = json.load(file)
         return Record(**{**data, "outside": tuple(data["outside"])})
     except FileNotFoundError:
@@ -156,7 +176,7 @@ def running(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _lock(descriptor)
+        return not _lock(descriptor, fcntl.LOCK_SH)  # those who ask do not see each other
     finally:
         os.close(descriptor)
 
@@ -169,6 +189,15 @@ def ask_to_stop(directory: Path) -> None:
 def stop_asked(directory: Path) -> bool:
     """Whether somebody has asked the session in ``directory`` to end."""
     return (directory / _PRIVATE / _STOP).exists()
+
+
+def clear_after(directory: Path) -> list[str]:
+    """Clear what a session that is over left in ``directory``, unless another one begins there just now."""
+    descriptor = _take_lock(directory)
+    try:
+        return clear(directory)
+    finally:
+        os.close(descriptor)
 
 
 def clear(directory: Path) -> list[str]:
@@ -231,7 +260,11 @@ def erase(directory: Path) -> bool:
 def _take_lock(directory: Path) -> int:
     path = directory / _PRIVATE / _LOCK
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if not _lock(descriptor):
+    deadline = time.monotonic() + _ASKING_SECONDS
+    while not _lock(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() < deadline:
+            time.sleep(0.01)
+            continue
         os.close(descriptor)
         raise SessionError(
             f"a session already runs in {directory}",
@@ -240,10 +273,10 @@ def _take_lock(directory: Path) -> int:
     return descriptor
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, kind: int) -> bool:
     """Lock a file, on every node that shares it; False when another process holds the lock."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

@@ -109,7 +109,7 @@ def _master(context: Context) -> Service:
         argv=(_java(context), f"@{context.directories.private / 'spark/master.args'}"),
         environment=_daemon_environment(context),
         directory=context.directories.scratch,
-        ready=Listening(port),
+        ready=Listening((port,)),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,
@@ -218,6 +218,7 @@ def _daemon(context: Context, system: Mapping[str, str], program: list[object]) 
     options = [
         f"-Xmx{memory.spark(context.settings.spark.master_memory)}",
         *class_data.daemon_options(software.java, software.archives),
+        *class_data.temporary_options(context.directories.temporary),
         *java.module_options(software.java, software.spark, vector=False),
         *(f"-D{key}={value}" for key, value in system.items()),
     ]
@@ -234,6 +235,7 @@ def _driver_arguments(context: Context, properties: Mapping[str, str]) -> str:
             *java.module_options(software.java, software.spark),
             *shlex.split(properties.get("spark.driver.defaultJavaOptions", "")),
             *shlex.split(properties.get("spark.driver.extraJavaOptions", "")),
+            *class_data.temporary_options(context.directories.temporary),
             "-cp",
             _driver_classpath(context, properties),
             _SUBMIT,

@@ -4,11 +4,10 @@ a site's spark-defaults.conf < what we compute < spark.conf of the settings < wh
 """
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, ui_filter
+from ood_runtime import class_data, java_properties, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
@@ -16,16 +15,13 @@ from ood_runtime.settings import sizes as memory
 from ood_runtime.settings.model import PROTECTED
 from ood_runtime.spark_sizes import Sizes
 
-_LINE = re.compile(r"\s*([^\s=:#!][^\s=:]*)\s*[\s=:]\s*(.*?)\s*$")
-
 
 def read(path: Path) -> dict[str, str]:
     """The entries of a spark-defaults.conf; none when it cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return java_properties.read(path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return {}
-    return {match[1]: match[2] for line in lines if (match := _LINE.match(line))}
 
 
 def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
@@ -37,7 +33,7 @@ def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     }
     secured = secure(software.spark.release, context.grant.secrets)
     merged = {**site, **_computed(context, master, sizes), **settings.conf}
-    _append_java_options(merged, software)
+    _add_java_options(merged, context)
     if software.ui_filter:
         # For drivers that are started by spark-submit; ours have it in their own command.
         theirs = merged.get("spark.driver.extraClassPath")
@@ -108,12 +104,14 @@ def _has_hive(context: Context) -> bool:
     return directory is not None and (directory / "hive-site.xml").exists()
 
 
-def _append_java_options(entries: dict[str, str], software: SparkSoftware) -> None:
-    """Ours come first: what the site or the user asks for has the last word."""
-    ours = class_data.as_property(class_data.executor_options(software.java, software.archives))
-    theirs = entries.get("spark.executor.extraJavaOptions", "")
-    if ours or theirs:
-        entries["spark.executor.extraJavaOptions"] = " ".join(filter(None, (ours, theirs)))
+def _add_java_options(entries: dict[str, str], context: Context) -> None:
+    """Ours come before what the site or the user asks for, except where others could put files of theirs."""
+    software = spark_software(context)
+    temporary = class_data.as_property(class_data.temporary_options(context.directories.temporary))
+    executor = class_data.as_property(class_data.executor_options(software.java, software.archives))
+    # The driver's are for programs that spark-submit starts: ours have them in their own command.
+    for key, before in (("spark.executor.extraJavaOptions", executor), ("spark.driver.extraJavaOptions", "")):
+        entries[key] = " ".join(filter(None, (before, entries.get(key), temporary)))
 
 
 def filter_jar(context: Context) -> Path:

@@ -38,9 +38,15 @@ def compute(node: Node, settings: SparkSettings) -> Sizes:
     cores = settings.worker.cores or max(1, node.cpus - (1 if node.cpus >= 4 else 0))
     driver = settings.driver.memory or _whole(min(max(node.memory // 8, GIB), 16 * GIB))
     memory = settings.worker.memory or _worker_memory(node, settings, driver)
-    executor_cores = settings.executor.cores or _part(cores)
+    executor_cores = settings.executor.cores or _part(cores, memory)
     executors = max(1, cores // executor_cores)
     executor_memory = settings.executor.memory or _whole(memory // executors)
+    if driver + memory > node.memory:
+        raise SettingsError(
+            f"a driver of {text(driver)} and a worker of {text(memory)} are more than this job has here: "
+            f"{text(_whole(node.memory))} of memory",
+            remedy="lower spark.driver.memory or spark.worker.memory, or ask the scheduler for more",
+        )
     _check(settings, cores, memory, executor_cores, executor_memory)
     return Sizes(
         worker_cores=cores,
@@ -82,10 +88,10 @@ def _check(settings: SparkSettings, cores: int, memory: int, executor_cores: int
         )
 
 
-def _part(cores: int) -> int:
-    """Cores of one executor: all, or equal parts of at most MOST_CORES."""
-    parts = -(-cores // MOST_CORES)
-    return cores // parts
+def _part(cores: int, memory: int) -> int:
+    """Cores of one executor: all, or equal parts of at most MOST_CORES as far as the memory goes round."""
+    parts = min(-(-cores // MOST_CORES), memory // LEAST_EXECUTOR)
+    return cores // max(1, parts)
 
 
 def _whole(amount: int) -> int:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java, spark_home, spark_properties, ui_filter
+from ood_runtime import class_data, java, private_files, spark_home, spark_properties, ui_filter
 from ood_runtime.apps import find_all
 from ood_runtime.context import SparkSoftware
 from ood_runtime.errors import MissingError
@@ -85,7 +85,9 @@ def archive_directories(settings: SparkSettings, environment: Mapping[str, str])
 def _has_ipykernel(python: Path) -> bool:
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ipykernel') is None)"
     try:
-        return subprocess.run([python, "-c", code], timeout=_ASK_SECONDS, check=False).returncode == 0
+        # Not in the current directory, where others may have put modules for us to import.
+        done = subprocess.run([python, "-c", code], cwd="/", timeout=_ASK_SECONDS, check=False)
+        return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -100,8 +102,8 @@ def _conf_directory(spark: Spark, environment: Mapping[str, str]) -> Path | None
 def _ui_filter(the_java: Java, spark: Spark, cache: Path) -> bytes:
     """The filter's jar: kept beside the class-data archives, or made anew where nothing can be kept."""
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not class_data.distrust(cache):
+        private_files.make(cache)
+        if not private_files.distrust(cache):
             return ui_filter.compile_filter(the_java.executable, spark.jars, cache).read_bytes()
     except OSError:
         pass  # no home directory that takes files

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from ood_runtime import kernel, logs, ports, processes
-from ood_runtime.errors import MissingError, NotReadyError, ServiceDiedError
+from ood_runtime import failures, kernel, logs, ports, processes
+from ood_runtime.errors import MissingError, SessionError
 from ood_runtime.plan import Plan
 from ood_runtime.service import Service
 from ood_runtime.session import Session, stop_asked
@@ -53,14 +53,25 @@ class _Running:
 
 
 class Supervisor:
-    """Starts services side by side, each as soon as what it waits for is ready; ends all that it started."""
+    """Starts services side by side, each as soon as what it waits for is ready; ends all that it started.
 
-    def __init__(self, session: Session, status: Status, environment: Mapping[str, str], stop_seconds: float) -> None:
+    ``spared`` is a child of this process that is none of the session's, and not to be ended with it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        status: Status,
+        environment: Mapping[str, str],
+        stop_seconds: float,
+        spared: int | None = None,
+    ) -> None:
         self._session = session
         self._status = status
-        self._environment = {**environment, processes.MARK: session.id}
+        self._environment = session.environment(environment)
         self._stop_seconds = stop_seconds
         self._running: dict[str, _Running] = {}
+        self._spared = spared
         self._published = False
         self._next_tick = 0.0
 
@@ -116,7 +127,7 @@ class Supervisor:
             processes.send_group(running.process.pid, signal.SIGTERM)
             # The last to start (Jupyter) gets the most time: its kernels write history and close files.
             self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
-        left = processes.end(processes.descendants, seconds=max(1.0, deadline - time.monotonic()))
+        left = processes.end(self._remains, seconds=max(1.0, deadline - time.monotonic()))
         processes.end(lambda: processes.marked(self._session.id), seconds=1.0)
         for name, running in self._running.items():
             running.process = None
@@ -124,6 +135,9 @@ class Supervisor:
         if left:
             self._status.tell({"event": "left", "pids": left})
         self._running = {}
+
+    def _remains(self) -> list[int]:
+        return [pid for pid in processes.descendants() if pid != self._spared]
 
     def _foreground(self) -> list[_Running]:
         return [running for running in self._running.values() if not running.service.background]
@@ -149,9 +163,15 @@ class Supervisor:
         elif answer.port_lost and not self._published:
             raise PortLostError(answer.detail)
         elif time.monotonic() - running.started > running.service.ready_seconds:
-            raise self._not_ready(running)
+            self._too_late(running)
         else:
             self._status.service(running.service.name, "starting", detail=answer.detail)
+
+    def _too_late(self, running: _Running) -> None:
+        if not self._published or (running.service.essential and not running.service.background):
+            raise failures.not_ready(self._session.root, running.service, running.detail)
+        if running.process is not None:  # its end is seen by the loop, which starts it again or does without it
+            processes.send_group(running.process.pid, signal.SIGKILL)
 
     def _may_start(self, running: _Running) -> bool:
         waits = any(not self._running[name].ready for name in running.service.after)
@@ -165,7 +185,7 @@ class Supervisor:
                 environment.pop(name, None)
             else:
                 environment[name] = value
-        log = logs.create(self._session.root / service.log)
+        log = self._open_log(service)
         try:
             running.process = subprocess.Popen(
                 service.argv,
@@ -187,11 +207,22 @@ class Supervisor:
         running.started = time.monotonic()
         self._status.service(service.name, "starting", pid=running.process.pid)
 
+    def _open_log(self, service: Service) -> int:
+        path = self._session.root / service.log
+        try:
+            return logs.create(path)
+        except OSError as error:
+            raise SessionError(
+                f"cannot write the log {path}: {error.strerror}",
+                remedy="see that the session's directory has room (`df`, `quota`) and holds no link in that place",
+            ) from error
+
     def _turn(self, seconds: float) -> None:
         """Wait up to ``seconds`` for something to happen, and act on it."""
         SIGNALS.wait(seconds)
         ended = processes.reap()
         if SIGNALS.asked:
+            self._forget(ended)
             number = SIGNALS.asked
             raise EndAskedError(f"signal {signal.Signals(number).name}", 128 + number)
         for running in self._running.values():
@@ -219,60 +250,34 @@ class Supervisor:
             raise PortLostError(f"another program took a port of {service.name}")
         if self._published and service.essential and status == 0:
             raise EndAskedError(f"{service.name} was shut down", 0)
-        if running.restarts < service.restarts:
+        if self._published and running.restarts < service.restarts:
             self._restart_later(running, status)
         elif service.essential or not self._published:
-            raise self._died(running, status)
+            raise failures.died(self._session.root, service, status)
         else:
             running.given_up = True
-            self._status.service(service.name, "failed", pid=None, detail=describe(status))
+            self._status.service(service.name, "failed", pid=None, detail=failures.describe(status))
 
     def _restart_later(self, running: _Running, status: int) -> None:
         wait = _BACKOFF_SECONDS * 2 ** (running.restarts - 1) if running.restarts else 0.0
         running.restarts += 1
         running.not_before = time.monotonic() + wait
         self._status.service(
-            running.service.name, "restarting", pid=None, restarts=running.restarts, detail=describe(status)
+            running.service.name, "restarting", pid=None, restarts=running.restarts, detail=failures.describe(status)
         )
 
     def _wait_for_end(self, running: _Running, until: float) -> None:
         while running.process and time.monotonic() < until:
-            ended = processes.reap()
-            if running.process.pid in ended:
-                running.process.returncode = ended[running.process.pid]
-                running.process = None
-            else:
+            self._forget(processes.reap())
+            if running.process is not None:
                 time.sleep(0.01)
 
-    def _not_ready(self, running: _Running) -> NotReadyError:
-        service = running.service
-        return NotReadyError(
-            f"{service.name} was not ready after {service.ready_seconds:.0f} s: {running.detail}"
-            + self._last_lines(service),
-            log=str(self._session.root / service.log),
-            remedy="look at the log; a slow file system may need a larger timeouts.ready",
-        )
-
-    def _died(self, running: _Running, status: int) -> ServiceDiedError:
-        service = running.service
-        return ServiceDiedError(
-            f"{service.name} ended with {describe(status)}" + self._last_lines(service),
-            log=str(self._session.root / service.log),
-            remedy="look at the log; `ood-runtime doctor` checks this node",
-        )
-
-    def _last_lines(self, service: Service) -> str:
-        lines = logs.tail(self._session.root / service.log)
-        return "".join(f"\n    | {line}" for line in lines)
-
-
-def describe(status: int) -> str:
-    """An exit status in words."""
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name
-    hint = " (the kernel does this when memory runs out)" if -status == signal.SIGKILL else ""
-    return f"signal {name}{hint}"
+    def _forget(self, ended: Mapping[int, int]) -> None:
+        """Note which services have ended, now that all of them shall."""
+        for running in self._running.values():
+            if running.process is not None and running.process.pid in ended:
+                running.process.returncode = ended[running.process.pid]
+                running.process = None
 
 
 def _in_child() -> None:

@@ -51,8 +51,12 @@ def _directories(outline: Outline) -> Directories:
 
 
 def _write(files: dict[File, str], target: Path) -> None:
-    if target.exists() and any(target.iterdir()):
-        raise SettingsError(f"--write: {target} is not empty", remedy="name a new directory")
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(target.iterdir()):
+            raise SettingsError(f"--write: {target} is not empty", remedy="name a new directory")
+    except OSError as error:
+        raise SettingsError(f"--write: {target}: {error.strerror}", remedy="name a new directory") from error
     for file, content in files.items():
         path = target / file.name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

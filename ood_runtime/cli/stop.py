@@ -1,6 +1,5 @@
 """``ood-runtime stop``."""
 
-import os
 import signal
 import socket
 import time
@@ -23,14 +22,14 @@ def command(session_dir: Path, timeout: float) -> None:
     """
     record = session.read_record(session_dir)
     if not session.running(session_dir):
-        for notice in session.clear(session_dir):
+        for notice in session.clear_after(session_dir):
             click.echo(notice)
         click.echo("the session is over")
         return
     session.ask_to_stop(session_dir)
     here = record.host == socket.gethostname()
-    if here and processes.started_at(record.pid) == record.started_at:
-        os.kill(record.pid, signal.SIGUSR1)  # look now
+    if here and record.started_at and processes.started_at(record.pid) == record.started_at:
+        processes.send([record.pid], signal.SIGUSR1)  # look now
     deadline = time.monotonic() + timeout
     while session.running(session_dir):
         if time.monotonic() > deadline:

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from typing import Any
 
 from annotated_types import Ge
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ood_runtime.errors import SettingsError
+from ood_runtime.masking import SECRET_NAME
 from ood_runtime.secret import MASK
 from ood_runtime.settings import sizes
 from ood_runtime.settings.layers import Loaded, keys
@@ -17,7 +17,6 @@ from ood_runtime.settings.model import Settings
 
 BUILT_IN = "built in"
 _KINDS = {"string": "text", "array": "list", "object": "mapping of names to values"}
-_SECRET_KEY = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
 
 
 def rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
@@ -27,8 +26,7 @@ def rows(loaded: Loaded) -> list[tuple[str, Any, str]]:
     for key in keys(Settings):
         value = _lookup(values, key)
         if isinstance(value, dict) and value:
-            for entry, inner in value.items():
-                shown = MASK if _SECRET_KEY.search(entry) else inner
+            for entry, shown in _masked(value).items():
                 found.append((f"{key}.{entry}", shown, _source(loaded, f"{key}.{entry}")))
         else:
             found.append((key, value, _source(loaded, key)))
@@ -62,7 +60,7 @@ def _explain_one(key: str, loaded: Loaded) -> str:
         f"  {' '.join((info.description or '').split())}",
         f"  type:     {_type(key)}",
         f"  built in: {text(default)}",
-        f"  now:      {text(_lookup(values, key))}  ({_source(loaded, key)})",
+        f"  now:      {text(_masked(_lookup(values, key)))}  ({_source(loaded, key)})",
         f"  variable: OOD_RUNTIME_{key.upper().replace('.', '__')}",
     ]
     return "\n".join(lines)
@@ -107,7 +105,14 @@ def _field(key: str) -> FieldInfo:
 
 
 def _source(loaded: Loaded, key: str) -> str:
-    return loaded.sources.get(key) or loaded.sources.get(key.rpartition(".")[0], BUILT_IN)
+    parts = sorted({place for name, place in loaded.sources.items() if name.startswith(f"{key}.")})
+    return loaded.sources.get(key) or ", ".join(parts) or BUILT_IN
+
+
+def _masked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: MASK if SECRET_NAME.search(name) else inner for name, inner in value.items()}
 
 
 def _lookup(values: Any, key: str) -> Any:

@@ -37,6 +37,10 @@ class Layer:
         here = self.values
         for part in key[:-1]:
             here = here.setdefault(part, {})
+            if not isinstance(here, dict):
+                raise ValueError(f"{'.'.join(key)} cannot be set beside a value for all of {part}")
+        if isinstance(here.get(key[-1]), dict):
+            raise ValueError(f"{'.'.join(key)} cannot be set beside values for parts of it")
         here[key[-1]] = value
         self.places[".".join(key)] = place
 
@@ -71,7 +75,10 @@ def load(config_files: Sequence[Path], overrides: Sequence[str], environment: Ma
         try:
             return Loaded(Settings.model_validate(_merged(layers)), _sources(layers))
         except ValidationError as error:  # a bad combination of layers that are right by themselves
-            problems = [_explain(layers[-1], detail) for detail in error.errors(include_url=False)]
+            for detail in error.errors(include_url=False):
+                key = ".".join(map(str, detail["loc"]))
+                layer = next((layer for layer in reversed(layers) if layer.place(key) != layer.name), layers[-1])
+                problems.append(_explain(layer, detail))
     raise SettingsError("\n".join(problems), remedy="`ood-runtime config explain KEY` tells what a key means")
 
 
@@ -123,8 +130,8 @@ def _flags(overrides: Sequence[str]) -> Layer:
 def _put_text(layer: Layer, key: list[str], text: str, place: str) -> None:
     """Put a value that came as text: YAML tells numbers, lists and words apart."""
     try:
-        value = files.scalar(text)
-        layer.put(files.join_free_part(key, Settings), value, place)
+        key = files.join_free_part(key, Settings)
+        layer.put(key, files.from_text(text, files.kind(key, Settings)), place)
     except ValueError as error:
         layer.problems.append(f"{place}: {error}")
 
@@ -158,9 +165,10 @@ def _explain(layer: Layer, detail: Any) -> str:
 
 def _check_locks(layers: Sequence[Layer]) -> Iterator[str]:
     site = layers[0]
-    locked = site.values.get("locked") or []
-    for name in locked if isinstance(locked, list) else []:
-        if not any(_covers(str(name), key) for key in keys(Settings)):
+    value = site.values.get("locked")
+    locked = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    for name in locked:
+        if not any(_covers(name, key) for key in keys(Settings)):
             yield f"{site.place('locked')}: locked: {name} is not a setting"
     for layer in layers[1:]:
         for key, place in layer.places.items():

@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ood_runtime.settings.sizes import GIB, MIB, Memory
 
@@ -18,6 +27,14 @@ PROTECTED = re.compile(
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # Python takes True for 1, and YAML takes "on" for true: `cores: on` is a mistake, not one core.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("should not be true or false")
+        return value
 
 
 def _absolute(path: Path) -> Path:
@@ -44,6 +61,7 @@ def _conf_value(value: object) -> object:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+ConfName = Annotated[str, Field(pattern=r"^[^\s=:#!][^\s=:]*$")]
 ConfValue = Annotated[str, BeforeValidator(_conf_value)]
 
 
@@ -158,7 +176,7 @@ class Spark(_Section):
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []
     """Where a site keeps such archives; your own cache directory comes last."""
-    conf: dict[str, ConfValue] = {}
+    conf: dict[ConfName, ConfValue] = {}
     """Entries for Spark's own configuration, merged over ours. Those that secure the cluster cannot be changed."""
     allow_insecure: bool = False
     """Let spark.conf change what secures the cluster. Only a site file can set this."""

@@ -1,6 +1,7 @@
 """Amounts of memory: ``4g`` in settings and Spark, bytes inside."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -17,7 +18,7 @@ def parse(value: Any) -> Any:
     match = _PATTERN.fullmatch(value.strip())
     if not match:
         raise ValueError("should be an amount of memory such as 512m or 4g")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return int(Decimal(match[1]) * _UNITS[match[2].lower()])
 
 
 def text(amount: int) -> str:

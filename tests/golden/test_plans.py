@@ -1,5 +1,6 @@
 """Everything that a session writes and runs, for fixed ports, secrets and paths, as a reviewer reads it."""
 
+import functools
 import json
 import re
 import shlex
@@ -25,7 +26,7 @@ from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
 from tests.support.needs import need
-from tests.unit.test_render import java_arguments, java_properties
+from tests.unit.java_readers import java_arguments, java_properties
 
 # A blank and a quote in every path that somebody else chooses.
 SESSION = Path("/home/ada/it's a session")
@@ -135,6 +136,9 @@ def plan_of(name: str) -> Plan:
     return apps.get(app).plan(CONTEXTS[name])
 
 
+reviewed = functools.cache(plan_of)  # a password's hash takes its time
+
+
 @pytest.fixture(params=CONTEXTS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -142,7 +146,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def plan(name: str) -> Plan:
-    return plan_of(name)
+    return reviewed(name)
 
 
 def described(service: Service) -> str:
@@ -202,7 +206,7 @@ def test_nothing_is_golden_that_no_test_writes() -> None:
     expected = Path(__file__).parent / "expected"
     wanted = {f"{name}/plan.txt" for name in CONTEXTS}
     for name in CONTEXTS:
-        wanted |= {f"{name}/{file.name}.txt" for file in plan_of(name).files if is_text(file)}
+        wanted |= {f"{name}/{file.name}.txt" for file in reviewed(name).files if is_text(file)}
     assert {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()} <= wanted
 
 

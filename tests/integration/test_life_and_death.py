@@ -1,4 +1,4 @@
-"""Every way in which a session, or a part of it, is ended or killed: what must go on, and what must be gone."""
+"""Signals at every moment of a session, and what a user leaves running: nothing outlives the end."""
 
 import os
 import random
@@ -18,10 +18,7 @@ from tests.support.faults import (
     command,
     kill,
     launched,
-    pid_of,
     place,
-    soon,
-    state_of,
     supervisor_of,
     traces,
 )
@@ -30,7 +27,6 @@ from tests.support.running import RunningSession
 
 pytestmark = pytest.mark.integration
 
-SUM = "print(sc.parallelize(range(1000)).sum())"
 SEED = 20240229
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -117,59 +113,6 @@ def test_signal_to_everything_at_once(at: Place) -> None:
         assert time.monotonic() - begin < STOP_SECONDS / 2
 
 
-def test_guard_killed(at: Place) -> None:
-    with launched(at, "jupyter") as session:
-        seen = traces(session)
-        supervisor = supervisor_of(session)
-        kill(session.process.pid)
-        soon(lambda: not alive(supervisor), "end of the supervisor", STOP_SECONDS + 2)
-        assert_gone(session, seen)
-        assert session.status()["state"] == "ended"
-
-
-def test_supervisor_killed(at: Place) -> None:
-    with launched(at, "jupyter-spark") as session:
-        seen = traces(session)
-        kill(supervisor_of(session))
-        assert session.wait(STOP_SECONDS + 2) == 137
-        assert_gone(session, seen)
-        assert "supervisor" in session.output()
-        assert session.status()["state"] == "failed"
-
-
-def test_supervisor_killed_and_guard_signalled(at: Place) -> None:
-    """The signals that come while the guard clears up must not keep it from that."""
-    with launched(at, "jupyter") as session:
-        seen = traces(session)
-        kill(supervisor_of(session))
-        while session.process.poll() is None:
-            session.process.send_signal(signal.SIGTERM)
-            time.sleep(0.005)
-        assert_gone(session, seen)
-        assert "Traceback" not in session.output()
-
-
-@pytest.mark.parametrize("clear_with", ["start", "stop"])
-def test_both_killed_then_cleared_by_the_next(at: Place, clear_with: str) -> None:
-    with launched(at, "jupyter-spark") as session:
-        seen = traces(session)
-        services = [pid_of(session, name) for name in ("jupyter", "spark-master", "spark-worker")]
-        kill(supervisor_of(session), session.process.pid)
-        soon(lambda: not any(alive(pid) for pid in services if pid), "end of the services", 3)
-        assert command(at, "status", session.directory).stdout.count("killed")
-        if clear_with == "stop":
-            done = command(at, "stop", session.directory)
-            assert done.returncode == 0
-            assert "erased the secrets" in done.stdout
-        else:
-            with launched(at, "jupyter", directory=session.directory) as second:
-                second.wait_for(lambda: "ready:" in second.output() or None, "a second session")
-                assert "erased the secrets" in second.output()
-                log_in(second.connection()).close()
-                assert not [path for path in seen.outside if path.exists()]
-        assert_gone(session, seen)
-
-
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
 def test_both_killed_while_starting(at: Place, start_takes: dict[str, float], share: float) -> None:
     with launched(at, "jupyter") as session:
@@ -179,38 +122,6 @@ def test_both_killed_while_starting(at: Place, start_takes: dict[str, float], sh
         if (session.directory / "ood-runtime" / "session.json").exists():
             assert command(at, "stop", session.directory).returncode == 0
         assert not list(at.tmp.iterdir())
-
-
-def test_planner_killed(at: Place) -> None:
-    """Its end is an error in words, not a hang."""
-    with launched(at, "jupyter") as session:
-        supervisor = supervisor_of(session)
-        soon(lambda: psutil.Process(supervisor).children(), "planner", 5)
-        kill(psutil.Process(supervisor).children()[0].pid)
-        assert session.wait(STOP_SECONDS) == 1
-        assert "planning process ended" in session.output()
-        assert "Traceback" not in session.output()
-
-
-def test_jupyter_killed(at: Place) -> None:
-    with launched(at, "jupyter") as session:
-        seen = traces(session)
-        kill(pid_of(session, "jupyter"))
-        assert session.wait(STOP_SECONDS + 2) == 5
-        assert "SIGKILL" in session.output()
-        assert "    | " in session.output()
-        assert "logs/jupyter.log" in session.output()
-        assert_gone(session, seen)
-
-
-def test_jupyter_shut_down_from_its_menu(at: Place) -> None:
-    with launched(at, "jupyter") as session:
-        seen = traces(session)
-        client = log_in(session.connection())
-        assert client.request("POST", "api/shutdown").status_code == 200
-        client.close()
-        assert session.wait(STOP_SECONDS + 2) == 0
-        assert_gone(session, seen)
 
 
 LEAVERS = {
@@ -258,32 +169,3 @@ def _names(directory: Path) -> list[str]:
         return os.listdir(directory)  # noqa: PTH208  (must be fast)
     except FileNotFoundError:
         return []
-
-
-def test_spark_comes_back(at: Place) -> None:
-    """Worker and master are killed under a running kernel, which then computes again; after that a clear end."""
-    with launched(at, "jupyter-spark") as session:
-        seen = traces(session)
-        client = log_in(session.connection())
-        kernel = client.start_kernel()
-        assert client.run(kernel, SUM).strip() == "499500"
-        for service in ("spark-worker", "spark-master"):
-            before = pid_of(session, service)
-            kill(before)
-            soon(lambda s=service, b=before: pid_of(session, s) not in (b, None), f"new {service}")  # type: ignore[misc]
-            soon(lambda s=service: (state_of(session, s) or {}).get("state") == "ready", f"ready {service}", 60)  # type: ignore[misc]
-            assert client.run(kernel, SUM).strip() == "499500", service
-        client.close()
-        _kill_until_it_gives_up(session)
-        assert session.wait(30) == 5
-        assert "spark-master ended with signal SIGKILL" in session.output()
-        assert_gone(session, seen)
-
-
-def _kill_until_it_gives_up(session: RunningSession) -> None:
-    deadline = time.monotonic() + 90
-    while session.process.poll() is None and time.monotonic() < deadline:
-        pid = pid_of(session, "spark-master")
-        if pid and alive(pid):
-            kill(pid)
-        time.sleep(0.1)

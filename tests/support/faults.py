@@ -14,11 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from ood_runtime.ports import listeners
 from tests.support.accounts import user_of_tests
 from tests.support.running import RunningSession, files_below, processes_of
 
 STOP_SECONDS = 8.0  # timeouts.stop as it comes
-SPARK = ("--set", "spark.driver.memory=512m", "--set", "spark.worker.memory=1g", "--set", "spark.executor.memory=512m")
+# Small, and without the builder of archives, which would take the processor from short sessions.
+_SPARK = {"driver.memory": "512m", "worker.memory": "1g", "executor.memory": "512m", "class_data": "use"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def launch(
     """What ``launched`` starts; the caller ends it."""
     work = cwd or at.root
     output = at.root / f"output-{time.monotonic_ns()}"
-    options = SPARK if "spark" in app else ()
+    options = [word for key, value in _SPARK.items() for word in ("--set", f"spark.{key}={value}") if "spark" in app]
     command = [sys.executable, "-m", "ood_runtime", "start", app, "--session-dir", str(directory)]
     with output.open("wb") as stream:
         process = subprocess.Popen(
@@ -155,8 +157,7 @@ def traces(session: RunningSession) -> Traces:
 def assert_gone(session: RunningSession, seen: Traces, within: float = 2.0) -> None:
     """No process, port, directory or secret that was seen is there, after so many seconds at most."""
     soon(lambda: not processes_of(seen.id), f"the end of {processes_of(seen.id)}", within)
-    left = [connection for connection in psutil.net_connections("tcp") if connection.status == psutil.CONN_LISTEN]
-    assert not {connection.laddr.port for connection in left} & set(seen.ports)
+    assert not any(listeners(port) for port in seen.ports)
     assert not [path for path in seen.outside if path.exists()]
     assert not (session.directory / "connection.yml").exists()
     for path in files_below(session.directory):
@@ -207,6 +208,6 @@ def alive(pid: int) -> bool:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [child.pid for child in psutil.Process(pid).children()]
+        return [child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
     except psutil.NoSuchProcess:
         return []

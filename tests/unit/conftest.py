@@ -9,47 +9,24 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import hypothesis
 import pytest
 
+from ood_runtime import supervisor
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.plan import Directories, Place
 from ood_runtime.settings.sizes import GIB
+from tests.unit.calls import REPOSITORY, InChild, RunCli, Spawn, WaitUntil
+from tests.unit.scene import Scene
+from tests.unit.settings_files import Files
 
 # Nothing is kept between runs, and a busy machine is no failure.
 hypothesis.settings.register_profile("unit", database=None, deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("unit")
 
-REPOSITORY = Path(__file__).parents[2]
 _PROTECTIVE_SECONDS = 30.0
-
-
-class InChild(Protocol):
-    """Call a function in a forked child of this process and give what it returns or raises."""
-
-    def __call__(self, function: Callable[[], Any]) -> Any: ...
-
-
-class Spawn(Protocol):
-    """Call a function in a forked child and go on; its pid. What it prints goes to ``output``."""
-
-    def __call__(self, function: Callable[[], int], output: Path) -> int: ...
-
-
-class RunCli(Protocol):
-    """Run ``ood-runtime`` with these arguments to its end, in a clean environment with ``env`` added."""
-
-    def __call__(
-        self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]: ...
-
-
-class WaitUntil(Protocol):
-    """Wait until a function gives something true, and give it; fails after so many seconds."""
-
-    def __call__(self, look: Callable[[], Any], seconds: float = 10.0) -> Any: ...
 
 
 @pytest.fixture
@@ -80,10 +57,10 @@ def _report(function: Callable[[], Any], write_end: int) -> NoReturn:
     try:
         try:
             answer = (False, function())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again in the test)
             answer = (True, error)
         os.write(write_end, pickle.dumps(answer))
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (there is nobody above)
         traceback.print_exc()
     finally:
         _leave(0)
@@ -120,7 +97,7 @@ def _become(function: Callable[[], int], output: Path) -> NoReturn:
         sys.stdout = sys.stderr = os.fdopen(2, "w")
         status = function()
         sys.stderr.flush()
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (there is nobody above)
         traceback.print_exc()
     finally:
         _leave(status)
@@ -131,7 +108,7 @@ def _leave(status: int) -> NoReturn:
     while True:
         try:
             os._exit(status)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             continue
 
 
@@ -195,3 +172,35 @@ def allocation(tmp_path: Path) -> Allocation:
 def place() -> Place:
     """The loopback address of this machine."""
     return Place("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def scene(root: Path, scratch: Path) -> Scene:
+    """A stage for a supervisor."""
+    return Scene(root, scratch)
+
+
+@pytest.fixture
+def fast_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services are started again at once."""
+    monkeypatch.setattr(supervisor, "_BACKOFF_SECONDS", 0.01)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Settings files of every layer, all empty."""
+    return Files(tmp_path)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Where scratch directories are made."""
+    path = tmp_path / "scratch"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The directory of a session, which is not there yet."""
+    return tmp_path / "session"

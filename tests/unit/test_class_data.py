@@ -102,7 +102,7 @@ def test_links_are_followed_with_open_eyes(cache: Path, spark: Spark, place: Pat
     (place / "two").symlink_to(cache)
     (place / "loop").symlink_to("loop")
     assert class_data.find(JAVA, spark, [place / "one"]) is not None
-    assert "symbolic links" in (class_data.distrust(place / "loop") or "")
+    assert "symbolic links" in (private_files.distrust(place / "loop") or "")
 
     # A link through a place of others, whatever it leads to in the end.
     open_to_all = place / "open"
@@ -110,12 +110,12 @@ def test_links_are_followed_with_open_eyes(cache: Path, spark: Spark, place: Pat
     open_to_all.chmod(0o777)
     (open_to_all / "here").symlink_to(cache)
     (place / "three").symlink_to(open_to_all / "here")
-    assert str(open_to_all) in (class_data.distrust(place / "three") or "")
+    assert str(open_to_all) in (private_files.distrust(place / "three") or "")
 
 
 def test_tmp_itself_is_not_trusted() -> None:
-    assert "written by others" in (class_data.distrust(Path("/tmp")) or "")
-    assert class_data.distrust(Path("/")) is None
+    assert "written by others" in (private_files.distrust(Path("/tmp")) or "")
+    assert private_files.distrust(Path("/")) is None
 
 
 def test_the_key_changes_with_everything(spark: Spark) -> None:

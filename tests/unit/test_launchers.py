@@ -49,7 +49,7 @@ def test_two_schedulers_at_once_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_launcher() -> None:
-    with pytest.raises(SettingsError, match="launcher: nonsense is unknown; there are .*local"):
+    with pytest.raises(SettingsError, match=r"launcher: nonsense is unknown; there are .*local"):
         launchers.choose("nonsense", {})
 
 

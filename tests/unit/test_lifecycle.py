@@ -4,114 +4,21 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from ood_runtime import guard, lifecycle, processes, session
 from ood_runtime.allocation import Allocation
 from ood_runtime.cli.group import report
-from ood_runtime.errors import MissingError, OodRuntimeError
-from ood_runtime.plan import Directories, File, Grant, Outline, Place, Plan
-from ood_runtime.probes import Always, Listening
+from ood_runtime.errors import OodRuntimeError
+from ood_runtime.plan import Outline, Place
 from ood_runtime.progress import Progress
 from ood_runtime.request import Request
-from ood_runtime.service import Service
-from tests.unit.conftest import Spawn, WaitUntil
-
-LISTEN = """
-import os, signal, socket, sys
-if sys.argv[2] == "stubborn":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if os.fork() == 0:
-    os.setsid()  # as a terminal does
-    signal.pause()
-s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-signal.pause()
-"""
-
-
-@dataclass
-class SmallPlanner:
-    """Stands for the process that plans: one service that listens, one that just stays."""
-
-    request: Request
-    outline_: Outline
-    script: str
-    draws: list[int] = field(default_factory=list)
-
-    def __enter__(self) -> "SmallPlanner":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        pass
-
-    def outline(self) -> Outline:
-        if self.script == "missing":
-            raise MissingError("no Jupyter here", remedy="install it")
-        return self.outline_
-
-    def plan(self, directories: Directories, grant: Grant) -> Plan:
-        port = grant.ports["web"]
-        self.draws.append(port)
-        if self.script == "taken" or (self.script == "taken once" and len(self.draws) == 1):
-            globals()["taken"] = socket.create_server(("127.0.0.1", port))
-        argv = (sys.executable, "-S", "-c", LISTEN, str(port), self.script)
-        web = Service(name="web", argv=argv, ready=Listening(port), ready_seconds=10, ports=(port,))
-        stay = Service(name="stay", argv=("sleep", "60"), ready=Always(), ready_seconds=5)
-        secret = File("web/secret", grant.secrets["password"].reveal(), secret=True)
-        connection = {"host": "localhost", "port": port, "password": grant.secrets["password"]}
-        return Plan(files=(secret,), services=(web, stay), connection=connection, url="http://localhost/")
-
-
-@dataclass
-class Running:
-    """A guarded session that was started, as seen from outside."""
-
-    guard: int
-    root: Path
-    output: Path
-    wait_until: WaitUntil
-
-    def until_ready(self) -> dict[str, Any]:
-        self.wait_until(lambda: (self.root / "connection.yml").exists() or self.ended_early())
-        self.wait_until(lambda: self.status()["state"] == "ready")
-        return dict(yaml.safe_load((self.root / "connection.yml").read_text()))
-
-    def ended_early(self) -> None:
-        pid, _ = os.waitpid(self.guard, os.WNOHANG)
-        assert pid == 0, self.output.read_text()
-
-    def status(self) -> dict[str, Any]:
-        return dict(json.loads((self.root / "status.json").read_text()))
-
-    @property
-    def supervisor(self) -> int:
-        return session.read_record(self.root).pid
-
-    def wait(self, seconds: float = 10.0) -> int:
-        ended: list[int] = []
-
-        def look() -> bool:
-            pid, status = os.waitpid(self.guard, os.WNOHANG)
-            if pid:
-                ended.append(os.waitstatus_to_exitcode(status))
-            return bool(pid)
-
-        self.wait_until(look, seconds)
-        return ended[0]
-
-
-StartSmall = Callable[..., Running]
+from tests.unit.calls import Spawn, WaitUntil
+from tests.unit.small_session import Running, SmallPlanner, StartSmall
 
 
 @pytest.fixture
@@ -209,7 +116,6 @@ def test_the_supervisor_is_killed(start: StartSmall, wait_until: WaitUntil) -> N
     assert "SIGKILL" in running.output.read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="ProcessLookupError in the handler that forwards signals")
 def test_the_supervisor_is_killed_and_the_job_ends_at_the_same_time(start: StartSmall, wait_until: WaitUntil) -> None:
     """Signals that come while the guard clears up must not keep it from that."""
     running = start("stubborn")
@@ -229,7 +135,7 @@ def test_the_supervisor_is_killed_and_the_job_ends_at_the_same_time(start: Start
 
 def test_the_supervisor_is_killed_while_it_starts(start: StartSmall, wait_until: WaitUntil) -> None:
     running = start()
-    wait_until(lambda: (running.root / "status.json").exists())
+    wait_until((running.root / "status.json").exists)
     identifier = running.status()["id"]
     os.kill(running.supervisor, signal.SIGKILL)
     assert running.wait() == 137
@@ -257,6 +163,7 @@ def test_both_are_killed_and_the_next_start_clears_up(start: StartSmall, wait_un
     os.kill(supervisor, signal.SIGKILL)
     os.kill(running.guard, signal.SIGKILL)
     running.wait()
+    wait_until(lambda: not session.running(running.root))
     # Only the kernel's promise is left: direct children die with the supervisor, grandchildren need not.
     again = start()
     wait_until(lambda: again.status()["id"] != identifier)
@@ -281,6 +188,20 @@ def test_an_essential_service_is_killed(start: StartSmall, wait_until: WaitUntil
     assert f"log: {running.root / 'logs' / 'web.log'}" in output
     assert "what to do: " in output
     assert running.status()["error"]["exit_status"] == 5
+
+
+@pytest.mark.parametrize("why", ["signal", "death"])
+def test_the_connection_is_the_first_thing_to_go(start: StartSmall, wait_until: WaitUntil, why: str) -> None:
+    running = start("stubborn")
+    running.until_ready()
+    services = {service["name"]: service["pid"] for service in running.status()["services"]}
+    if why == "signal":
+        os.kill(running.guard, signal.SIGTERM)
+    else:
+        os.kill(services["stay"], signal.SIGKILL)
+    wait_until(lambda: not (running.root / "connection.yml").exists())
+    assert processes.started_at(services["web"]), "the service that does not want to end is still there"
+    assert running.wait() == (143 if why == "signal" else 5)
 
 
 def test_a_lost_port_is_drawn_again(start: StartSmall) -> None:

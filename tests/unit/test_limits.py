@@ -152,14 +152,12 @@ def test_a_group_outside_of_the_namespace(tmp_path: Path) -> None:
     assert here(root).memory == GIB
 
 
-@pytest.mark.xfail(strict=True, reason="the last mount of cgroup2 counts, whatever it shows")
 def test_a_second_mount_of_another_group(tmp_path: Path) -> None:
     """Programs mount single groups elsewhere; the mount that shows our own group counts."""
     mounts = V2_MOUNT + "\n44 23 0:26 /system.slice/x /run/x/cgroup rw - cgroup2 cgroup2 rw"
     assert here(v2(tmp_path, {"job/memory.max": GIB}, mounts=mounts)).memory == GIB
 
 
-@pytest.mark.xfail(strict=True, reason="/jobs/1 counts as below /job")
 def test_a_group_whose_name_begins_like_that_of_the_mount(tmp_path: Path) -> None:
     mounts = V2_MOUNT.replace("0:26 /", "0:26 /job")
     root = v2(tmp_path, {"s/1/memory.max": MIB, "memory.max": GIB}, group="/jobs/1", mounts=mounts)

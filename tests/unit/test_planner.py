@@ -17,7 +17,7 @@ from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.planner import Planner
 from ood_runtime.request import Request
 from ood_runtime.secret import Secret
-from tests.unit.conftest import InChild
+from tests.unit.calls import InChild
 
 REQUEST = Request("jupyter", {})
 
@@ -45,7 +45,7 @@ def test_an_outline_and_many_plans(
 ) -> None:
     monkeypatch.setattr(planning, "prepare", plans(outline))
 
-    def scenario() -> tuple[Outline, list[Mapping[str, object]], int]:
+    def scenario() -> tuple[Outline, list[Mapping[str, str | int | Secret]], int]:
         with Planner(REQUEST) as planner:
             answer = planner.outline()
             found = [planner.plan(directories, grant(port)).connection for port in (1, 2, 3)]
@@ -98,7 +98,7 @@ def test_signals_of_a_whole_job_are_left_to_the_parent(
         with Planner(REQUEST) as planner:
             planner.outline()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                os.kill(planner._child, number)
+                os.kill(planner.pid, number)
             return planner.plan(directories, grant(1)).connection["port"]
 
     assert in_child(scenario) == 1

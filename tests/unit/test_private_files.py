@@ -1,6 +1,8 @@
 """Files that are written whole or not at all, and directories in which nobody else can plant any."""
 
+import grp
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -65,13 +67,11 @@ def test_bytes_text_and_names_that_are_no_utf8(tmp_path: Path) -> None:
 
 
 def test_a_group_is_private_when_nobody_else_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    user = private_files.pwd.struct_passwd(("ada", "x", os.getuid(), 77, "", "/", "/bin/sh"))
-    monkeypatch.setattr(private_files.pwd, "getpwuid", lambda uid: user)
+    user = pwd.struct_passwd(("ada", "x", os.getuid(), 77, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: user)
 
     def private(gid: int, name: str, members: list[str]) -> bool:
-        monkeypatch.setattr(
-            private_files.grp, "getgrgid", lambda gid: private_files.grp.struct_group((name, "x", gid, members))
-        )
+        monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((name, "x", gid, members)))
         return private_files._private_group(gid)
 
     assert private(77, "ada", [])

@@ -28,7 +28,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def form(self) -> dict[str, list[str]]:
         return parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -104,7 +105,7 @@ def test_a_jupyter_of_somebody_else_does_not_get_the_password(serve: Callable[[A
 
 
 def test_nobody_listens() -> None:
-    answer = Listening(1)([os.getpid()])
+    answer = Listening((1,))([os.getpid()])
     assert (answer.ready, answer.port_lost) == (False, False)
     assert answer.detail == "port 1 is not open yet"
     assert Always()([1]).ready

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ood_runtime import kernel, processes
-from tests.unit.conftest import InChild, WaitUntil
+from tests.unit.calls import InChild, WaitUntil
 
 # Two children, one of which has left its session, and both ignore SIGTERM.
 FAMILY = """

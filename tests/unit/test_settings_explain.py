@@ -35,7 +35,6 @@ class TestSecretEntries:
         assert "hunter2" not in repr(rows)
         assert (f"spark.conf.{entry}", "********", f"--set spark.conf.{entry}") in rows
 
-    @pytest.mark.xfail(strict=True, reason="explain shows what show masks")
     def test_are_masked_when_explained(self, entry: str) -> None:
         assert "hunter2" not in explain.explain("spark.conf", loaded(f"spark.conf.{entry}=hunter2"))
 
@@ -72,7 +71,6 @@ def test_an_unknown_key_has_a_near_miss() -> None:
         explain.explain("zzz", loaded())
 
 
-@pytest.mark.xfail(strict=True, reason="told to be built in")
 def test_the_source_of_a_mapping_that_was_set_entry_by_entry() -> None:
     text = explain.explain("spark.conf", loaded("spark.conf.spark.a=1"))
     assert "(built in)" not in text

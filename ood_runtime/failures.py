@@ -1,0 +1,39 @@
+"""Why a service failed, in words that a scientist can pass on to a help desk."""
+
+import signal
+from pathlib import Path
+
+from ood_runtime import logs
+from ood_runtime.errors import NotReadyError, ServiceDiedError
+from ood_runtime.service import Service
+
+
+def not_ready(root: Path, service: Service, detail: str) -> NotReadyError:
+    """``service`` of the session in ``root`` took too long; ``detail`` is what its probe said last."""
+    return NotReadyError(
+        f"{service.name} was not ready after {service.ready_seconds:.0f} s: {detail}" + _last_lines(root, service),
+        log=str(root / service.log),
+        remedy="look at the log; a slow file system may need a larger timeouts.ready",
+    )
+
+
+def died(root: Path, service: Service, status: int) -> ServiceDiedError:
+    """``service`` of the session in ``root`` ended with ``status``, which nobody had asked for."""
+    return ServiceDiedError(
+        f"{service.name} ended with {describe(status)}" + _last_lines(root, service),
+        log=str(root / service.log),
+        remedy="look at the log; `ood-runtime doctor` checks this node",
+    )
+
+
+def describe(status: int) -> str:
+    """An exit status in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    hint = " (the kernel does this when memory runs out)" if -status == signal.SIGKILL else ""
+    return f"signal {name}{hint}"
+
+
+def _last_lines(root: Path, service: Service) -> str:
+    return "".join(f"\n    | {line}" for line in logs.tail(root / service.log))
