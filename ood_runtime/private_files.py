@@ -61,6 +61,8 @@ def swappable(path: Path) -> str | None:
     Directories of a group, or of the leader of a project, are passed: who shares them trusts each other.
     """
     for parent in path.resolve().parents:
+        if not parent.exists():
+            continue  # will be ours
         status = parent.stat()
         all_may_write = status.st_mode & stat.S_IWOTH
         foreign = status.st_uid not in {0, os.geteuid()}

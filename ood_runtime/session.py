@@ -4,20 +4,18 @@ Also what a killed session has left there: its processes, its secrets and its sc
 before another one starts.
 """
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from ood_runtime import processes
+from ood_runtime import lock, processes
 from ood_runtime.errors import SessionError
 from ood_runtime.plan import Directories, File
 from ood_runtime.private_files import owned_directory, private_directory, swappable, write
@@ -33,8 +31,6 @@ _SECRETS = "secrets.json"
 # The longest path of a socket that we make below ``sockets`` is a kernel's: kernel-UUID-ipc-5.
 _LONGEST_SOCKET = len("/jupyter/kernel-00000000-0000-0000-0000-000000000000-ipc-5")
 _SOCKET_LIMIT = 107  # bytes, unix(7)
-# Whoever asks if a session runs holds its lock for less than this.
-_ASKING_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -170,15 +166,8 @@ def read_record(directory: Path) -> Record:
 
 
 def running(directory: Path) -> bool:
-    """Whether a session runs in ``directory`` now: its processes hold the lock, on whatever node."""
-    try:
-        descriptor = os.open(directory / _PRIVATE / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        return not _lock(descriptor, fcntl.LOCK_SH)  # those who ask do not see each other
-    finally:
-        os.close(descriptor)
+    """Whether a session runs in ``directory`` now: its supervisor holds the lock, on whatever node."""
+    return lock.is_held(directory / _PRIVATE / _LOCK)
 
 
 def ask_to_stop(directory: Path) -> None:
@@ -203,15 +192,19 @@ def clear_after(directory: Path) -> list[str]:
 def clear(directory: Path) -> list[str]:
     """Clear what a killed session left in ``directory``; the lock must be ours. Tells what was found."""
     notices = []
+    connection = directory / CONNECTION
+    # A session that ended in order has no list of secrets any more.
+    killed = (directory / _PRIVATE / _SECRETS).exists()
     try:
         record = read_record(directory)
     except SessionError:
         record = None
-    if record:
+    if killed and record:
         notices += _clear_session(directory, record)
-    connection = directory / CONNECTION
+    elif killed:
+        erase(directory)
     if connection.is_symlink() or connection.exists():
-        if not record:
+        if not killed:
             notices.append(
                 f"removed a {CONNECTION} that this session did not write: if the portal's job script wrote it, "
                 "it announced a session that was not ready; let `ood-runtime publish` write it"
@@ -241,11 +234,7 @@ def _clear_session(directory: Path, record: Record) -> list[str]:
 def erase(directory: Path) -> bool:
     """Remove connection.yml and every secret file in ``directory``; whether there was any."""
     private = directory / _PRIVATE
-    try:
-        names = json.loads((private / _SECRETS).read_text())
-    except (OSError, ValueError):
-        names = []
-    paths = [directory / CONNECTION, *(private / str(name) for name in names)]
+    paths = [directory / CONNECTION, *(private / name for name in _secret_names(private))]
     found = False
     for path in paths:
         try:
@@ -257,31 +246,24 @@ def erase(directory: Path) -> bool:
     return found
 
 
+def _secret_names(private: Path) -> list[str]:
+    """The names in the list of secrets, but none that leads out of the private directory."""
+    try:
+        names = json.loads((private / _SECRETS).read_text())
+    except (OSError, ValueError):
+        return []
+    safe = (name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    return [name for name in safe if not Path(name).is_absolute() and ".." not in Path(name).parts]
+
+
 def _take_lock(directory: Path) -> int:
-    path = directory / _PRIVATE / _LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    deadline = time.monotonic() + _ASKING_SECONDS
-    while not _lock(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() < deadline:
-            time.sleep(0.01)
-            continue
-        os.close(descriptor)
+    descriptor = lock.take(directory / _PRIVATE / _LOCK)
+    if descriptor is None:
         raise SessionError(
             f"a session already runs in {directory}",
             remedy="end it with `ood-runtime stop`, or name another directory with --session-dir",
         )
     return descriptor
-
-
-def _lock(descriptor: int, kind: int) -> bool:
-    """Lock a file, on every node that shares it; False when another process holds the lock."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks (Lustre mounted without flock)
-    return True
 
 
 def _boot() -> str:

@@ -166,7 +166,7 @@ def _explain(layer: Layer, detail: Any) -> str:
 def _check_locks(layers: Sequence[Layer]) -> Iterator[str]:
     site = layers[0]
     value = site.values.get("locked")
-    locked = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    locked = list(map(str, value)) if isinstance(value, list) else []
     for name in locked:
         if not any(_covers(name, key) for key in keys(Settings)):
             yield f"{site.place('locked')}: locked: {name} is not a setting"

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 _UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
+_MOST = 1 << 62
 _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
@@ -18,7 +19,10 @@ def parse(value: Any) -> Any:
     match = _PATTERN.fullmatch(value.strip())
     if not match:
         raise ValueError("should be an amount of memory such as 512m or 4g")
-    return int(Decimal(match[1]) * _UNITS[match[2].lower()])
+    amount = Decimal(match[1]) * _UNITS[match[2].lower()]
+    if amount > _MOST:
+        raise ValueError("is more memory than there can be")
+    return int(amount)
 
 
 def text(amount: int) -> str:

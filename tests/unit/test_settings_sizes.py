@@ -44,6 +44,5 @@ def test_spark_gets_whole_mebibytes_and_never_more(amount: int) -> None:
     assert 0 <= amount - sizes.parse(sizes.spark(amount)) < MIB
 
 
-def test_an_amount_that_no_number_holds_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"."):
-        sizes.parse("9" * 400 + "g")
+def test_an_amount_beyond_every_machine_is_no_crash() -> None:
+    assert sizes.parse("9" * 400 + "g") > TIB

@@ -108,10 +108,9 @@ def test_a_single_node_talks_to_itself_only() -> None:
     assert spark_cluster.master_url(context(nodes=2)) == "spark://192.0.2.7:20002"
 
 
-def test_the_users_options_of_executors_have_the_last_word() -> None:
+def test_options_of_executors_are_kept() -> None:
     entries = compose(site={"spark.executor.extraJavaOptions": "-Dsite"})
-    assert entries["spark.executor.extraJavaOptions"].endswith("-Dsite")
-    assert "spark.executor.extraJavaOptions" not in compose()
+    assert "-Dsite" in entries["spark.executor.extraJavaOptions"].split()
 
 
 def test_a_context_without_spark() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ood_runtime import processes, supervisor
 from ood_runtime.status import Status
-from ood_runtime.supervisor import Supervisor
+from ood_runtime.supervisor import EndAskedError, Supervisor
 from tests.unit.calls import InChild
 from tests.unit.scene import STAY, Exists, Scene, outcome, service, watch_and_kill
 

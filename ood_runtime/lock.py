@@ -1,0 +1,43 @@
+"""The lock of a session directory, which holds on every node that shares it and ends with its process."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+# Whoever asks if a lock is held holds it, too, for less than this.
+_ASKING_SECONDS = 0.3
+
+
+def take(path: Path) -> int | None:
+    """Lock ``path`` and give the descriptor that holds the lock; None when another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + _ASKING_SECONDS
+    while not _lock(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            return None
+        time.sleep(0.01)
+    return descriptor
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has taken ``path``."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _lock(descriptor, fcntl.LOCK_SH)  # those who ask do not see each other
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks (Lustre mounted without flock)
+    return True
