@@ -115,6 +115,8 @@ class Session:
             started_at=processes.started_at(os.getpid()),
             outside=tuple(sorted(outside)),
         )
+        # The list of secrets says, as long as it is there, that the session did not end in order.
+        write(self.root / _PRIVATE / _SECRETS, "[]")
         write(self.root / _PRIVATE / _RECORD, json.dumps(asdict(record)))
 
     def write(self, files: Iterable[File], directories: Iterable[Path] = ()) -> None:
@@ -193,7 +195,6 @@ def clear(directory: Path) -> list[str]:
     """Clear what a killed session left in ``directory``; the lock must be ours. Tells what was found."""
     notices = []
     connection = directory / CONNECTION
-    # A session that ended in order has no list of secrets any more.
     killed = (directory / _PRIVATE / _SECRETS).exists()
     try:
         record = read_record(directory)

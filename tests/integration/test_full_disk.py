@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.accounts import user_of_tests
 from tests.support.faults import Place, assert_gone, command, kill, pid_of, place, soon, traces
 from tests.support.full_disk import small_disk
 from tests.support.jupyter import log_in
@@ -13,7 +14,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def at() -> Iterator[Place]:
-    with place() as new:
+    # Where a user makes a mount namespace, root's /tmp seems to be nobody's.
+    with place(user_of_tests().home) as new:
         yield new
 
 
@@ -74,3 +76,10 @@ def test_full_when_a_service_is_restarted(at: Place) -> None:
         assert session.process.poll() is None
         assert session.stop() == 143, session.output()
         assert "Traceback" not in session.output()
+
+
+def test_where_root_is_not_to_be_seen(at: Place) -> None:
+    """As in a container that a user may start: what belongs to root, such as /tmp, seems to belong to nobody."""
+    with place() as below_tmp, small_disk(below_tmp, "jupyter", options="size=4m") as disk:
+        log_in(disk.session.connection()).close()
+        assert disk.session.stop() == 143

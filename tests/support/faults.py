@@ -50,10 +50,10 @@ class Place:
 
 
 @contextmanager
-def place() -> Iterator[Place]:
+def place(below: Path = Path("/tmp")) -> Iterator[Place]:
     """A new place; afterwards everything below it is removed."""
     user = user_of_tests()
-    root = Path(tempfile.mkdtemp(prefix="f", dir="/tmp"))
+    root = Path(tempfile.mkdtemp(prefix="f", dir=below))
     for path in (root, root / "home", root / "tmp"):
         path.mkdir(exist_ok=True)
         os.chown(path, user.uid, user.gid)

@@ -224,7 +224,6 @@ def test_odd_names_of_directories(tmp_path: Path, scratch: Path, name: str) -> N
     assert not session.running(root)
 
 
-@pytest.mark.xfail(strict=True, reason="FileNotFoundError in swappable")
 def test_directories_above_are_made_too(tmp_path: Path, scratch: Path) -> None:
     with Session(tmp_path / "a" / "b" / "c", "app", scratch):
         assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700] * 3
