@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ood_runtime import class_data, private_files, class_data_training
+from ood_runtime import class_data, class_data_training, private_files
 from ood_runtime.java import Java
 from ood_runtime.spark_home import Spark
 

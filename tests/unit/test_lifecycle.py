@@ -133,7 +133,6 @@ def test_the_supervisor_is_killed_and_the_job_ends_at_the_same_time(start: Start
     assert nothing_left(running, identifier, wait_until)
 
 
-@pytest.mark.xfail(strict=True, reason="before anything was written it does not count as killed, scratch space stays")
 def test_the_supervisor_is_killed_while_it_starts(start: StartSmall, wait_until: WaitUntil) -> None:
     running = start()
     wait_until((running.root / "status.json").exists)
