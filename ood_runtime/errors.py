@@ -8,7 +8,7 @@ OodRuntimeError
 └── SessionError        2  the session directory cannot be used as asked
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class OodRuntimeError(Exception):
@@ -71,6 +71,18 @@ def collect(errors: Sequence[OodRuntimeError]) -> OodRuntimeError:
         return errors[0]
     lines = [error.what + (f"\n    {error.remedy}" if error.remedy else "") for error in errors]
     return type(errors[0])("\n".join(lines))
+
+
+def find_all(*finders: Callable[[], None]) -> None:
+    """Call all ``finders``, and raise one error with everything that is missing."""
+    errors = []
+    for finder in finders:
+        try:
+            finder()
+        except OodRuntimeError as error:
+            errors.append(error)
+    if errors:
+        raise collect(errors)
 
 
 def _rebuild(kind: type[OodRuntimeError], what: str, remedy: str, log: str) -> OodRuntimeError:

@@ -85,8 +85,8 @@ def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[
 
 
 def _unusable(path: Path) -> str:
-    if "," in str(path):
-        return "has a comma in its name, at which Spark would cut it"
+    if set(",:") & set(str(path)):
+        return "has a comma or colon in its name, at which lists of directories are cut"
     if not path.is_absolute() or not path.is_dir():
         return "is no directory"
     return "" if os.access(path, os.W_OK | os.X_OK) else "cannot be written to"

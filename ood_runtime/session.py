@@ -75,6 +75,11 @@ class Session:
         self.close()
 
     def _open(self) -> None:
+        if os.pathsep in str(self.root):
+            raise SessionError(
+                f"{self.root} has a colon in its name, at which search paths are cut",
+                remedy="name another directory with --session-dir",
+            )
         for path in (self.root, self._scratch_base):
             if reason := swappable(path):
                 raise SessionError(

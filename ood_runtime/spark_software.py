@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ood_runtime import class_data, java, private_files, spark_home, spark_properties, ui_filter
-from ood_runtime.apps import find_all
 from ood_runtime.context import SparkSoftware
-from ood_runtime.errors import MissingError
+from ood_runtime.errors import MissingError, find_all
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.settings.model import Spark as SparkSettings

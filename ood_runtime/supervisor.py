@@ -199,7 +199,7 @@ class Supervisor:
             )
         except OSError as error:
             raise MissingError(
-                f"cannot start {service.name}: {service.argv[0]}: {error.strerror}",
+                f"cannot start {service.name}: {error.filename or service.argv[0]}: {error.strerror}",
                 remedy="see `ood-runtime doctor`",
             ) from error
         finally:

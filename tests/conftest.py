@@ -26,6 +26,11 @@ class StartSession(Protocol):
     ) -> RunningSession: ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written anew on request only."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
 @pytest.fixture
 def short_tmp() -> Iterator[Path]:
     """A private directory with a short path (sockets allow 107 bytes), owned by the user of the tests."""

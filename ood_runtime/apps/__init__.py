@@ -6,12 +6,12 @@ needs, and the software that it finds on the node.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import OodRuntimeError, SettingsError, collect
+from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Plan
 from ood_runtime.settings import Settings
 
@@ -62,15 +62,3 @@ def get(name: str) -> App:
     if name not in apps:
         raise SettingsError(f"there is no app {name!r}; there are {', '.join(sorted(apps))}")
     return apps[name]
-
-
-def find_all(*finders: Callable[[], None]) -> None:
-    """Call all ``finders``, and raise one error with everything that is missing."""
-    errors = []
-    for finder in finders:
-        try:
-            finder()
-        except OodRuntimeError as error:
-            errors.append(error)
-    if errors:
-        raise collect(errors)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from ood_runtime import spark_cluster, spark_software
-from ood_runtime.apps import find_all, jupyter
+from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
+from ood_runtime.errors import find_all
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.plan import Plan, combine
 from ood_runtime.settings import Settings

@@ -1,6 +1,6 @@
 """Golden files: what is rendered is compared as text with what was reviewed before.
 
-``pytest tests/golden --update-golden`` writes the files anew; the difference is then read in the commit.
+``pytest --update-golden`` writes the files anew; the difference is then read in the commit.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,6 @@ from pathlib import Path
 import pytest
 
 EXPECTED = Path(__file__).parent / "expected"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
 
 
 @pytest.fixture
@@ -26,6 +22,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         assert path.is_file(), f"no {path}; write it with --update-golden"
-        assert text == path.read_text(), f"{name} has changed; if that is right: pytest tests/golden --update-golden"
+        assert text == path.read_text(), f"{name} has changed; if that is right: pytest --update-golden"
 
     return compare

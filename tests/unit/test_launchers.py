@@ -9,7 +9,7 @@ import pytest
 
 from ood_runtime import apps, launchers, secret
 from ood_runtime.allocation import Allocation, Node
-from ood_runtime.errors import MissingError, OodRuntimeError, SettingsError
+from ood_runtime.errors import MissingError, OodRuntimeError, SettingsError, find_all
 from ood_runtime.launchers import Launcher
 
 
@@ -99,7 +99,7 @@ def test_everything_that_is_missing_is_told_at_once() -> None:
 
     found: list[int] = []
     with pytest.raises(OodRuntimeError) as caught:
-        apps.find_all(lambda: lacks("Java"), lambda: found.append(1), lambda: lacks("Spark"))
+        find_all(lambda: lacks("Java"), lambda: found.append(1), lambda: lacks("Spark"))
     assert caught.value.what.splitlines() == ["no Java", "    install Java", "no Spark", "    install Spark"]
     assert caught.value.exit_status == 3
     assert found == [1]
