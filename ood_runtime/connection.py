@@ -6,6 +6,7 @@ some words.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ood_runtime.errors import SessionError
@@ -30,7 +31,8 @@ def publish(directory: Path, connection: Mapping[str, str | int | Secret]) -> No
 
 def withdraw(directory: Path) -> None:
     """Remove connection.yml: what it says is about to be untrue."""
-    (directory / CONNECTION).unlink(missing_ok=True)
+    with suppress(OSError):  # gone already, or in a directory that was taken away from us
+        (directory / CONNECTION).unlink()
 
 
 def text(connection: Mapping[str, str | int | Secret]) -> str:

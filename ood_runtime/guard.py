@@ -15,9 +15,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from ood_runtime import kernel
-from ood_runtime.signals import END_SIGNALS, SIGNALS
+from ood_runtime.signals import END_SIGNALS, SIGNALS, heard
 
 Announce = Callable[[Path, str], None]
 
@@ -47,7 +48,7 @@ def run(work: Callable[[Announce], int]) -> int:
     return ended
 
 
-def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> None:
+def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> NoReturn:
     """The child: never returns."""
     exit_status = 1
     try:
@@ -64,9 +65,15 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
     except BaseException:  # noqa: BLE001  (os._exit would swallow it)
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_status)
+        leave(exit_status)
+
+
+def leave(exit_status: int) -> NoReturn:
+    """End this process with ``exit_status``, whatever has become of its output."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(exit_status)
 
 
 def _forward_signals(child: int) -> None:
@@ -74,7 +81,7 @@ def _forward_signals(child: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended, and is being cleared up after
             os.kill(child, number)
 
-    for number in END_SIGNALS:
+    for number in heard():
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
@@ -83,15 +90,17 @@ def _clear_up(directory: str, identifier: str, number: int) -> None:
     """The supervisor was killed: end what it started, and leave nothing secret."""
     # Loaded only now: the guard waits for days, and should be as small as can be.
     from ood_runtime import processes, session, status  # noqa: PLC0415
-    from ood_runtime.errors import ServiceDiedError  # noqa: PLC0415
+    from ood_runtime.errors import ServiceDiedError, SessionError  # noqa: PLC0415
 
     root = Path(directory)
     processes.end(lambda: {*processes.descendants(), *processes.marked(identifier)}, seconds=5)
-    session.clear(root)
     name = signal.Signals(number).name
     error = ServiceDiedError(
         f"the supervisor of this session was ended by {name}",
         remedy="see the job's memory limit, and who or what sent the signal",
     )
-    status.mark_failed(root, error)
-    print(f"ood-runtime: {error.what}; everything that it had started is gone", file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(SessionError, OSError):  # another session has begun there, or the disk is gone
+        session.clear_after(root, identifier)
+        status.mark_failed(root, error)
+    with contextlib.suppress(OSError, ValueError):
+        print(f"ood-runtime: {error.what}; everything that it had started is gone", file=sys.stderr)  # noqa: T201

@@ -46,10 +46,10 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
                     supervisor.stop()
                     status.phase(ENDED, f"ended: {asked.why}")
                     return asked.exit_status
-                except OodRuntimeError as error:
+                except Exception as error:
                     connection.withdraw(session.root)
                     supervisor.stop()
-                    status.fail(error)
+                    status.fail(_in_words(error))
                     raise
     return 0
 
@@ -88,6 +88,10 @@ def _status(session: Session, outline: Outline, progress: Progress) -> Status:
     for notice in (*outline.notices, *session.notices):
         status.notice(notice)
     return status
+
+
+def _in_words(error: Exception) -> OodRuntimeError:
+    return error if isinstance(error, OodRuntimeError) else OodRuntimeError(f"a fault of ood-runtime itself: {error!r}")
 
 
 def _how_to_connect(plan: Plan, session: Session) -> str:

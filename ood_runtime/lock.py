@@ -13,7 +13,7 @@ def take(path: Path) -> int | None:
     """Lock ``path`` and give the descriptor that holds the lock; None when another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     deadline = time.monotonic() + _ASKING_SECONDS
-    while not _lock(descriptor, fcntl.LOCK_EX):
+    while _lock(descriptor, fcntl.LOCK_EX) is False:
         if time.monotonic() > deadline:
             os.close(descriptor)
             return None
@@ -21,23 +21,24 @@ def take(path: Path) -> int | None:
     return descriptor
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process has taken ``path``."""
+def is_held(path: Path) -> bool | None:
+    """Whether a process has taken ``path``; None where the file system has no locks (Lustre without flock)."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        return not _lock(descriptor, fcntl.LOCK_SH)  # those who ask do not see each other
+        locked = _lock(descriptor, fcntl.LOCK_SH)  # those who ask do not see each other
+        return None if locked is None else not locked
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
+def _lock(descriptor: int, kind: int) -> bool | None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without locks (Lustre mounted without flock)
+        return None
     return True

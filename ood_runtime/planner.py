@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ood_runtime import kernel
-from ood_runtime.errors import OodRuntimeError
+from ood_runtime.errors import OodRuntimeError, ServiceDiedError
 from ood_runtime.plan import Directories, Grant, Outline, Plan
 from ood_runtime.request import Request
 
@@ -61,7 +61,7 @@ class Planner:
         try:
             answer = pickle.load(self._file)  # noqa: S301  (our own child)
         except EOFError as error:
-            raise OodRuntimeError(
+            raise ServiceDiedError(
                 "the planning process ended unexpectedly", remedy="see the lines above; memory may have run out"
             ) from error
         if isinstance(answer, BaseException):

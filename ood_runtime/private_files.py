@@ -6,6 +6,7 @@ import pwd
 import shlex
 import stat
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from ood_runtime.errors import SessionError
@@ -65,10 +66,24 @@ def swappable(path: Path) -> str | None:
             continue  # will be ours
         status = parent.stat()
         all_may_write = status.st_mode & stat.S_IWOTH
-        foreign = status.st_uid not in {0, os.geteuid()}
+        foreign = status.st_uid not in _trusted()
         if all_may_write and (foreign or not status.st_mode & stat.S_ISVTX):
             return f"everybody can write to {parent}" + (", which belongs to another user" if foreign else "")
     return None
+
+
+@cache
+def _trusted() -> set[int]:
+    """Root and ourselves. Where root has no number (a container without root, user_namespaces(7)), files of root show
+    the number of nobody, which is then trusted in its place.
+    """
+    try:
+        mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        nobody = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return {0, os.geteuid()}
+    root_is_known = any(int(outside) == 0 for _, outside, _ in mapped)
+    return {0, os.geteuid()} if root_is_known else {0, os.geteuid(), nobody}
 
 
 def owned_directory(path: Path) -> bool:
@@ -101,7 +116,7 @@ def distrust(path: Path) -> str | None:
     here, links = Path("/"), 0
     while True:
         status = here.lstat()
-        if status.st_uid not in {0, os.geteuid()}:
+        if status.st_uid not in _trusted():
             return f"{here} belongs to another user"
         if stat.S_ISLNK(status.st_mode):
             links += 1

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -174,7 +175,12 @@ def read_record(directory: Path) -> Record:
 
 def running(directory: Path) -> bool:
     """Whether a session runs in ``directory`` now: its supervisor holds the lock, on whatever node."""
-    return lock.is_held(directory / _PRIVATE / _LOCK)
+    held = lock.is_held(directory / _PRIVATE / _LOCK)
+    if held is None:  # this file system has no locks
+        with suppress(SessionError):
+            record = read_record(directory)
+            return record.started_at is not None and processes.started_at(record.pid) == record.started_at
+    return bool(held)
 
 
 def ask_to_stop(directory: Path) -> None:
@@ -187,10 +193,15 @@ def stop_asked(directory: Path) -> bool:
     return (directory / _PRIVATE / _STOP).exists()
 
 
-def clear_after(directory: Path) -> list[str]:
-    """Clear what a session that is over left in ``directory``, unless another one begins there just now."""
+def clear_after(directory: Path, identifier: str | None = None) -> list[str]:
+    """Clear what the session that is over, or only the one called ``identifier``, left in ``directory``.
+
+    Raises SessionError when another one has begun there.
+    """
     descriptor = _take_lock(directory)
     try:
+        if identifier and read_record(directory).id != identifier:
+            raise SessionError(f"another session has begun in {directory}")
         return clear(directory)
     finally:
         os.close(descriptor)
@@ -243,12 +254,13 @@ def erase(directory: Path) -> bool:
     paths = [directory / CONNECTION, *(private / name for name in _secret_names(private))]
     found = False
     for path in paths:
-        try:
-            path.unlink()
-            found = True
-        except OSError:
-            continue
-    (private / _SECRETS).unlink(missing_ok=True)
+        # Also what was being written when the session was killed.
+        for part in (path, *path.parent.glob(f".{path.name}.*")):
+            with suppress(OSError):
+                part.unlink()
+                found = True
+    with suppress(OSError):
+        (private / _SECRETS).unlink(missing_ok=True)
     return found
 
 

@@ -8,6 +8,11 @@ from types import FrameType
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def heard() -> list[signal.Signals]:
+    """The signals that end a session; not those that are ignored already, as SIGHUP is under nohup."""
+    return [number for number in END_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
 class _Signals:
     """Notes that a signal came, and wakes the loop. Installed once, before anything is started."""
 
@@ -23,7 +28,7 @@ class _Signals:
         signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGUSR1):
             signal.signal(number, lambda number, frame: None)  # only wakes the loop
-        for number in END_SIGNALS:
+        for number in heard():
             signal.signal(number, self._note)
 
     def wait(self, seconds: float) -> None:

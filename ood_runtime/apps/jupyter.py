@@ -162,7 +162,7 @@ def _jupyter(context: Context) -> Jupyter:
 
 def _root_directory(context: Context) -> Path:
     root = context.settings.jupyter.root_dir or Path(context.environment.get("HOME") or "/")
-    return root if root.is_dir() else context.directories.session
+    return root if root.is_absolute() and root.is_dir() else context.directories.session
 
 
 def _writable_home(context: Context) -> dict[str, str]:

@@ -4,6 +4,7 @@ The list of commands costs no import: people, shells and batch scripts ask for i
 """
 
 import os
+import signal
 import sys
 
 from ood_runtime import __version__
@@ -37,6 +38,8 @@ Shell completion: eval "$(_OOD_RUNTIME_COMPLETE=bash_source ood-runtime)"   (or 
 
 def main() -> None:
     """Run the command line; exits with the status that the contract gives (errors.py)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for who changes his mind
+    _open_standard_streams()
     arguments = sys.argv[1:]
     if arguments in ([], ["--help"], ["-h"]) and not _completing():
         sys.stdout.write(_HELP)
@@ -45,8 +48,23 @@ def main() -> None:
         sys.stdout.write(f"ood-runtime {__version__}\n")
         return
     from ood_runtime.cli.group import run  # noqa: PLC0415  (click is only needed from here on)
+    from ood_runtime.guard import leave  # noqa: PLC0415
 
-    run()
+    try:
+        run()
+    except SystemExit as asked:  # the exit status counts, also when the output has nowhere to go
+        leave(asked.code if isinstance(asked.code, int) else 0 if asked.code is None else 1)
+
+
+def _open_standard_streams() -> None:
+    """Let a stream that the caller has closed lead nowhere, before a file of ours gets its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _completing() -> bool:

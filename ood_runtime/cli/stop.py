@@ -9,7 +9,7 @@ import click
 
 from ood_runtime import processes, session
 from ood_runtime.cli import options
-from ood_runtime.errors import NotReadyError
+from ood_runtime.errors import NotReadyError, SessionError
 
 
 @click.command("stop")
@@ -26,10 +26,20 @@ def command(session_dir: Path, timeout: float) -> None:
             click.echo(notice)
         click.echo("the session is over")
         return
-    session.ask_to_stop(session_dir)
     here = record.host == socket.gethostname()
-    if here and record.started_at and processes.started_at(record.pid) == record.started_at:
-        processes.send([record.pid], signal.SIGUSR1)  # look now
+    reachable = here and record.started_at and processes.started_at(record.pid) == record.started_at
+    call = signal.SIGUSR1  # look now
+    try:
+        session.ask_to_stop(session_dir)
+    except OSError as error:  # a full disk
+        if not reachable:
+            raise SessionError(
+                f"cannot leave word for the session in {session_dir}: {error.strerror}",
+                remedy=f"run this on {record.host}, or end its job with the scheduler (scancel, qdel)",
+            ) from error
+        call = signal.SIGTERM
+    if reachable:
+        processes.send([record.pid], call)
     deadline = time.monotonic() + timeout
     while session.running(session_dir):
         if time.monotonic() > deadline:

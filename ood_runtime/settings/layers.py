@@ -97,7 +97,7 @@ def _read(path: Path, *, site: bool, required: bool) -> Layer:
     layer = Layer(str(path), site=site)
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if required:
             layer.problems.append(f"{path}: no such file")
         return layer

@@ -38,7 +38,7 @@ def test_another_user_learns_no_secret_and_gets_no_answer(
     secrets = session.secrets()
     assert len(secrets) > 2  # password, XSRF value and Spark's own
     seen = mallory.run(["sh", "-c", READ_COMMAND_LINES]).stdout
-    assert "org.apache.spark.deploy.master.Master" in seen
+    assert "spark/master.args" in seen
     readable = mallory.run(["grep", "-rlE", "|".join(secrets), str(session.directory)]).stdout
     assert [secret for secret in secrets if secret in seen] == []
     assert readable == ""
