@@ -6,6 +6,7 @@ import socket
 from types import FrameType
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNAL = signal.SIGUSR1  # from `ood-runtime stop` on the same node
 
 
 def heard() -> list[signal.Signals]:
@@ -19,6 +20,7 @@ class _Signals:
     def __init__(self) -> None:
         self.asked: int | None = None
         self.woken = False
+        self.stop_asked = False
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
         self._write.setblocking(False)
@@ -26,8 +28,8 @@ class _Signals:
     def install(self) -> None:
         """Take note of the signals that end a session, and of children that end."""
         signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(number, lambda number, frame: None)  # only wakes the loop
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # only wakes the loop
+        signal.signal(STOP_SIGNAL, self._note_stop)
         for number in heard():
             signal.signal(number, self._note)
 
@@ -36,6 +38,9 @@ class _Signals:
         if self.asked is None and select.select([self._read], [], [], seconds)[0]:
             self._read.recv(4096)
             self.woken = True
+
+    def _note_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop_asked = True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = self.asked or number

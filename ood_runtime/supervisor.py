@@ -233,7 +233,7 @@ class Supervisor:
         if SIGNALS.woken or time.monotonic() >= self._next_tick:
             SIGNALS.woken = False
             self._next_tick = time.monotonic() + _TICK_SECONDS
-            if stop_asked(self._session.root):
+            if SIGNALS.stop_asked or stop_asked(self._session.root):
                 raise EndAskedError("ood-runtime stop", 0)
 
     def _ended(self, running: _Running, status: int) -> None:

@@ -1,6 +1,5 @@
 """``ood-runtime stop``."""
 
-import signal
 import socket
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 from ood_runtime import processes, session
 from ood_runtime.cli import options
 from ood_runtime.errors import NotReadyError, SessionError
+from ood_runtime.signals import STOP_SIGNAL
 
 
 @click.command("stop")
@@ -28,7 +28,6 @@ def command(session_dir: Path, timeout: float) -> None:
         return
     here = record.host == socket.gethostname()
     reachable = here and record.started_at and processes.started_at(record.pid) == record.started_at
-    call = signal.SIGUSR1  # look now
     try:
         session.ask_to_stop(session_dir)
     except OSError as error:  # a full disk
@@ -37,9 +36,8 @@ def command(session_dir: Path, timeout: float) -> None:
                 f"cannot leave word for the session in {session_dir}: {error.strerror}",
                 remedy=f"run this on {record.host}, or end its job with the scheduler (scancel, qdel)",
             ) from error
-        call = signal.SIGTERM
     if reachable:
-        processes.send([record.pid], call)
+        processes.send([record.pid], STOP_SIGNAL)
     deadline = time.monotonic() + timeout
     while session.running(session_dir):
         if time.monotonic() > deadline:

@@ -33,7 +33,7 @@ NAMES = {
     "variable": "${HOME} $HOME ~",
     "long": "n" * 200,
     "dash": "-rf",
-    "comma and colon": "a,b:c=d@e",
+    "comma": "a,b=c@d",
 }
 
 

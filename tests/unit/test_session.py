@@ -269,3 +269,9 @@ def test_a_full_disk_is_told_in_words(root: Path, scratch: Path, monkeypatch: py
         with pytest.raises(SessionError, match="No space left on device") as caught:
             used.write([SECRET])
         assert "quota" in caught.value.remedy
+
+
+def test_a_colon_in_the_path_is_refused_before_anything_is_made(tmp_path: Path, scratch: Path) -> None:
+    with pytest.raises(SessionError, match="has a colon in its name"), Session(tmp_path / "a:b", "app", scratch):
+        pass
+    assert not (tmp_path / "a:b").exists()
