@@ -5,6 +5,7 @@ it and starts in about half the time. docs/decisions/0006-class-data-archives.md
 ``class_data_build`` makes archives; here they are only looked up.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -42,15 +43,18 @@ def find(java: Java, spark: Spark, directories: Sequence[Path]) -> Archives | No
     """The first archives under ``directories`` that fit and that nobody else can have planted."""
     name = key(java, spark)
     for directory in directories:
-        archives = at(directory, name)
-        files = [archives.daemon, archives.driver, archives.conf_dir]
-        if not all(path.exists() for path in files):
-            continue
-        if archives.executor:
-            files.append(archives.executor)
-        if not any(distrust(path) for path in files):
-            return archives
+        with contextlib.suppress(OSError):  # a directory that we may not look into has none for us
+            archives = at(directory, name)
+            if _is_usable(archives):
+                return archives
     return None
+
+
+def _is_usable(archives: Archives) -> bool:
+    files = [archives.daemon, archives.driver, archives.conf_dir]
+    if archives.executor:
+        files.append(archives.executor)
+    return all(path.exists() for path in files) and not any(distrust(path) for path in files)
 
 
 def at(directory: Path, name: str) -> Archives:

@@ -151,6 +151,7 @@ def submission(scene: Scene, mallory: Account, **entries: str) -> Iterator["subp
         for member in [*family.children(recursive=True), family]:
             member.kill()
         process.communicate()
+        conf.unlink()
 
 
 def _line(process: "subprocess.Popen[str]", pattern: str) -> str:

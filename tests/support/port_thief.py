@@ -27,16 +27,16 @@ def bound() -> set[int]:
     return found
 
 
-def listening() -> set[int]:
-    """Ports that somebody listens on."""
+def in_use() -> set[int]:
+    """Ports that somebody listens on, or that an earlier connection has not given back yet."""
     lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines if line.split()[3] == "0A"}
+    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
 
 
 print("watching", flush=True)
 deadline = time.monotonic() + 60
 while len(stolen) < times and time.monotonic() < deadline:
-    for port in bound() - listening():
+    for port in bound() - in_use():
         thief = socket.socket()
         thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
