@@ -150,7 +150,11 @@ def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Fin
 
 def _spark(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     found = spark_home.find(settings.spark.home, environment)
-    yield Finding("Spark", GOOD, f"{found.version} at {found.home}")
+    detail = f"{found.version} at {found.home}"
+    if found.caution:
+        yield Finding("Spark", WARNING, f"{detail}: {found.caution}")
+    else:
+        yield Finding("Spark", GOOD, detail)
 
 
 def _java(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

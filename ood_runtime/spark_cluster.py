@@ -296,4 +296,4 @@ def _notices(context: Context) -> tuple[str, ...]:
         f"left out of {software.conf_directory}/spark-defaults.conf, since they secure the cluster: "
         + ", ".join(dropped)
     )
-    return tuple(filter(None, [caution, left_out if dropped else None]))
+    return tuple(filter(None, [caution, software.spark.caution, left_out if dropped else None]))

@@ -32,6 +32,16 @@ class Spark:
         return int(major), int(re.match(r"\d*", minor)[0] or 0)  # type: ignore[index]
 
     @property
+    def caution(self) -> str | None:
+        """What to know about this release; None when there is nothing."""
+        if (4, 0) <= self.release < (4, 3):
+            return (
+                f"drivers of Spark {self.version} do not check which files they serve (SPARK-58056): other users of "
+                "this node may be able to read yours; Spark 4.3 and 3.5 do not have this hole"
+            )
+        return None
+
+    @property
     def package(self) -> Path:
         """The directory of the Python package ``pyspark`` that belongs to this Spark."""
         inside = self.home / "python" / "pyspark"
