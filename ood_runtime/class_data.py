@@ -93,6 +93,8 @@ def daemon_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
     """Options for Master and Worker: small heaps and little work, so the quick compiler alone."""
     return (
         "-XX:TieredStopAtLevel=1",
+        "-XX:CompileThresholdScaling=3",
+        "-Xmn128m",
         "-XX:+UseSerialGC",
         *_shared(java, archives.daemon if archives else None),
     )

@@ -3,6 +3,7 @@
 Settings, templates and password hashes need 25 MB of libraries for a moment; a supervisor may run for days.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -93,6 +94,9 @@ def _answer_all(request: Request, file: BufferedRWPair) -> None:
         pickle.dump(answer, file)
         file.flush()
 
+    # In so short a life no garbage is worth looking for, nor pydantic's plug-ins, which reads all installed packages.
+    gc.disable()
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     try:
         from ood_runtime.planning import prepare  # noqa: PLC0415  (the weight that the parent must not carry)
 

@@ -29,12 +29,13 @@ class Listening:
     """The service's own processes, and nobody else, listen on all of ``ports``."""
 
     ports: tuple[int, ...]
+    address: str = "127.0.0.1"
 
     def __call__(self, pids: Collection[int]) -> Answer:
-        """Look at the kernel's table of sockets: who listens is known without asking him."""
+        """Knock; where somebody opens, see in the kernel's table of sockets who. Reading that takes milliseconds."""
         missing = Answer(ready=True)
         for port in self.ports:
-            found = ports.listeners(port)
+            found = ports.listeners(port) if ports.accepts(self.address, port) else []
             if not found:
                 missing = Answer(ready=False, detail=f"port {port} is not open yet")
             elif not ports.ours(found, pids):
@@ -53,7 +54,7 @@ class JupyterLogin:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Log in as the portal's form does, with a cookie and a field ``_xsrf`` of the same value."""
-        answer = Listening((self.port,))(pids)
+        answer = Listening((self.port,), self.address)(pids)
         if not answer.ready:
             return answer
         form = urlencode({"_xsrf": "probe", "password": self.password.reveal()})
@@ -87,7 +88,7 @@ class SparkWorkers:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Ask the master; the token is for nobody who took its port."""
-        found = ports.listeners(self.port)
+        found = ports.listeners(self.port) if ports.accepts(self.address, self.port) else []
         if not ports.same_user(found):
             return Answer(ready=False, detail="the Spark master does not answer yet", port_lost=bool(found))
         try:

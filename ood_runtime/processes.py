@@ -7,7 +7,8 @@ identifier in its environment. The second finds what was orphaned by the death o
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,26 @@ def tree(pid: int) -> list[int]:
         return [pid, *(child.pid for child in root.children(recursive=True))]
     except psutil.NoSuchProcess:
         return []
+
+
+class Family(Collection[int]):
+    """What ``tree`` tells, looked up only when it is used: that reads every process of the node."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    @cached_property
+    def _pids(self) -> list[int]:
+        return tree(self._pid)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._pids)
+
+    def __len__(self) -> int:
+        return len(self._pids)
+
+    def __contains__(self, pid: object) -> bool:
+        return pid in self._pids
 
 
 def descendants() -> list[int]:

@@ -36,7 +36,8 @@ class Service:
     services that must be ready before this one starts; ``ports`` are the numbers that it listens on.
     An ``essential`` service's end is the session's end. Others are started again ``restarts`` times.
     A ``background`` service starts when the session is ready, and its end never matters.
-    ``ready_seconds`` is the time that it has to become ready.
+    ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
+    With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Service:
     essential: bool = True
     restarts: int = 0
     background: bool = False
+    gate: Path | None = None
+    probe_seconds: float = 0.0
 
     @property
     def log(self) -> str:

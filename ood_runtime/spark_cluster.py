@@ -133,6 +133,9 @@ def _worker(context: Context) -> Service:
         ),
         ready_seconds=context.settings.timeouts.ready,
         after=("spark-master",),
+        gate=_gate(context),
+        # Each answer takes a starting JVM 6 ms.
+        probe_seconds=0.12,
         essential=False,
         restarts=context.settings.spark.worker.restarts,
     )
@@ -210,7 +213,10 @@ def _worker_arguments(context: Context, sizes: Sizes) -> str:
     program += ["--cores", sizes.worker_cores, "--memory", memory.spark(sizes.worker_memory)]
     program += ["--work-dir", context.directories.scratch / "spark" / "work"]
     program += ["--properties-file", _properties_path(context), master_url(context)]
-    return _daemon(context, {}, [_WORKER, *program])
+    # Read when the worker's RPC is up and before it looks for its master: there it waits until that listens.
+    # A worker that came too early would ask again after 5 to 15 s.
+    gate = _gate(context)
+    return _daemon(context, {"spark.metrics.conf": str(gate)} if gate else {}, [_WORKER, *program])
 
 
 def _daemon(context: Context, system: Mapping[str, str], program: list[object]) -> str:
@@ -277,7 +283,14 @@ def _worker_script(context: Context) -> str:
         environment=_daemon_environment(context),
         java=_java(context),
         arguments=str(context.directories.private / "spark/worker.args"),
+        gate=str(_gate(context) or ""),
     )
+
+
+def _gate(context: Context) -> Path | None:
+    """Where the worker waits for its master; nowhere when the site or the user has a file for metrics."""
+    theirs = "spark.metrics.conf" in {**spark_software(context).site_conf, **context.settings.spark.conf}
+    return None if theirs else context.directories.scratch / "spark" / "gate"
 
 
 def _properties_path(context: Context) -> Path:

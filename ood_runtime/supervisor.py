@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.errors import MissingError, SessionError
+from ood_runtime.gate import open_wide
 from ood_runtime.plan import Plan
 from ood_runtime.service import Service
 from ood_runtime.session import Session, stop_asked
@@ -46,6 +47,8 @@ class _Running:
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     not_before: float = 0.0
+    look_at: float = 0.0
+    let_go: bool = False
     ready: bool = False
     given_up: bool = False
     restarts: int = 0
@@ -152,8 +155,12 @@ class Supervisor:
         if running.process is None:
             if self._may_start(running):
                 self._spawn(running)
-            return
-        answer = running.service.ready(processes.tree(running.process.pid))
+        elif self._may_look(running):
+            self._look(running, running.process.pid)
+
+    def _look(self, running: _Running, pid: int) -> None:
+        running.look_at = time.monotonic() + running.service.probe_seconds
+        answer = running.service.ready(processes.Family(pid))
         if answer.workers:
             self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1]}
         running.detail = answer.detail
@@ -174,8 +181,19 @@ class Supervisor:
             processes.send_group(running.process.pid, signal.SIGKILL)
 
     def _may_start(self, running: _Running) -> bool:
-        waits = any(not self._running[name].ready for name in running.service.after)
+        waits = running.service.gate is None and self._waits(running)
         return not waits and time.monotonic() >= running.not_before
+
+    def _waits(self, running: _Running) -> bool:
+        return any(not self._running[name].ready for name in running.service.after)
+
+    def _may_look(self, running: _Running) -> bool:
+        """Whether it is time to look: it waits for nothing any more, and was not looked at just now."""
+        gate = running.service.gate
+        if not running.let_go:
+            running.let_go = gate is None or (not self._waits(running) and open_wide(gate))
+        late = time.monotonic() - running.started > running.service.ready_seconds
+        return late or (running.let_go and time.monotonic() >= running.look_at)
 
     def _spawn(self, running: _Running) -> None:
         service = running.service
@@ -185,6 +203,8 @@ class Supervisor:
                 environment.pop(name, None)
             else:
                 environment[name] = value
+        if service.gate is not None:
+            service.gate.unlink(missing_ok=True)
         log = self._open_log(service)
         try:
             running.process = subprocess.Popen(
@@ -243,7 +263,7 @@ class Supervisor:
             return
         process.returncode = status  # reaped here, not by subprocess
         processes.send_group(process.pid, signal.SIGKILL)
-        running.process, running.ready = None, False
+        running.process, running.ready, running.let_go = None, False, False
         if service.background:
             running.given_up = True
             self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")

@@ -5,6 +5,7 @@ needs, and the software that it finds on the node.
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -58,6 +59,10 @@ def available() -> dict[str, App]:
 
 def get(name: str) -> App:
     """The app called ``name``. Raises SettingsError when there is none."""
+    module = f"{__name__}.{name.replace('-', '_')}"
+    if name.replace("-", "").isalpha() and importlib.util.find_spec(module):
+        app: App = importlib.import_module(module).APP
+        return app
     apps = available()
     if name not in apps:
         raise SettingsError(f"there is no app {name!r}; there are {', '.join(sorted(apps))}")

@@ -1,7 +1,7 @@
 """Reading settings as YAML, so that every key knows its line, and text stays the text that was written."""
 
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -109,6 +109,8 @@ def _takes_text(wanted: Any) -> bool:
 def _value(node: yaml.Node, wanted: Any) -> Any:
     if isinstance(node, yaml.ScalarNode) and node.tag in _NOT_TEXT and _takes_text(wanted):
         return node.value
+    if isinstance(node, yaml.ScalarNode) and get_origin(wanted) is Literal:
+        return node.value  # `off` is a word here, which YAML takes for false
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)

@@ -138,6 +138,7 @@ def test_wrong_values_say_what_would_be_right(files: Files, override: str, reaso
         ("spark.dynamic_allocation=no", False),
         ("spark.driver.memory=2g", 2 * GIB),
         ("host=01234", "01234"),
+        ("spark.class_data=off", "off"),
     ],
 )
 def test_values_are_taken_as_they_are_meant(files: Files, override: str, value: object) -> None:
