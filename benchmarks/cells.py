@@ -15,7 +15,7 @@ JOBS = {
     "python": "sc.parallelize(range({python}), {cores}).map(spin).sum()",
     "jvm": "spark.range(0, {jvm}, 1, {cores}).selectExpr('sum(id * id % 7)').collect()",
 }
-_SIZES = {"python": 400_000, "jvm": 600_000_000}
+_SIZES = {"python": 400_000, "jvm": 2_400_000_000}
 _DEFINITIONS = """
 import time
 def spin(number):

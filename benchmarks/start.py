@@ -206,7 +206,7 @@ def main() -> int:
     """Measure, print a table, or JSON; exit status 1 when --check is given and a target is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="of starts (default: 5)")
-    parser.add_argument("--job-rounds", type=int, default=7, help="of CPU-bound jobs (default: 7)")
+    parser.add_argument("--job-rounds", type=int, default=9, help="of CPU-bound jobs (default: 9)")
     parser.add_argument("--idle-seconds", type=float, default=60, help="to watch an idle session (default: 60)")
     parser.add_argument("--json", action="store_true", help="print every run, for programs")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
