@@ -228,8 +228,10 @@ def _get(port: int, path: str) -> bytes | None:
 
 
 def _worker_is_registered(ui_port: int) -> bool | None:
-    body = _get(ui_port, "/json/")
-    return True if body and json.loads(body).get("aliveworkers") else None
+    try:
+        return True if json.loads(_get(ui_port, "/json/") or b"{}").get("aliveworkers") else None
+    except ValueError:
+        return None  # for a moment its web server answers, and its pages are not there yet
 
 
 def _cpu_seconds(pid: int) -> float:
