@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_runtime import apps, class_data, java, jupyter_home, launchers, limits, place, ports, spark_home
+from ood_runtime import apps, class_data, java, jupyter_home, launchers, place, ports, spark_home
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.planning import scratch_base
 from ood_runtime.settings import Settings
@@ -71,11 +71,11 @@ def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 def _scheduler(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     launcher = launchers.choose(settings.launcher, environment)
-    given = limits.here()
+    node = launcher.allocation(environment, Path.cwd()).nodes[0]
     yield Finding(
         "scheduler",
         GOOD,
-        f"launcher {launcher.name}; {given.cpus} CPUs and {given.memory / GIB:.1f} GiB for this process",
+        f"launcher {launcher.name}; {node.cpus} CPUs and {node.memory / GIB:.1f} GiB for a session here",
     )
 
 

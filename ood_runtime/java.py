@@ -100,7 +100,7 @@ def module_options(java: Java, spark: Spark, *, vector: bool = True) -> tuple[st
     leaves out the module that only numerical code needs: it makes a JVM start more slowly.
     """
     unwanted = None if vector and VECTOR in java.modules else f"--add-modules={VECTOR}"
-    return tuple(option for option in spark.launcher_options() if option != unwanted)
+    return tuple(option for option in spark.launcher_options if option != unwanted)
 
 
 def needs_shim(java: Java, spark: Spark) -> bool:
@@ -109,7 +109,7 @@ def needs_shim(java: Java, spark: Spark) -> bool:
     The Worker builds their command, so the answer is a JAVA_HOME whose ``bin/java`` is the text of
     ``shim``.
     """
-    return VECTOR not in java.modules and f"--add-modules={VECTOR}" in spark.launcher_options()
+    return VECTOR not in java.modules and f"--add-modules={VECTOR}" in spark.launcher_options
 
 
 def shim(java: Java) -> str:

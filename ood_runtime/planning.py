@@ -11,8 +11,8 @@ from pathlib import Path
 from ood_runtime import apps, launchers, place, settings
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import SettingsError
-from ood_runtime.plan import Directories, Grant, Outline, Plan
+from ood_runtime.errors import SettingsError, find_all
+from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
 from ood_runtime.settings import Settings
 
@@ -52,21 +52,27 @@ def prepare(request: Request) -> Prepared:
     values = loaded.settings
     launcher = launchers.choose(values.launcher, request.environment)
     allocation = launcher.allocation(request.environment, Path.cwd())
-    scratch, notices = scratch_base(values.scratch_dir, request.environment)
+    places: list[Place] = []
+    scratch: list[tuple[Path, tuple[str, ...]]] = []
+    software: list[Software] = []
+    find_all(
+        lambda: places.append(place.find(values.host, values.address, request.environment)),
+        lambda: scratch.append(scratch_base(values.scratch_dir, request.environment)),
+        lambda: software.append(app.find(values, request.environment)),
+    )
     outline = Outline(
         app=app.name,
         allocation=allocation,
-        place=place.find(values.host, values.address, request.environment),
+        place=places[0],
         session_directory=request.session_directory or allocation.directory,
-        scratch_base=scratch,
+        scratch_base=scratch[0][0],
         port_names=app.ports,
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=notices,
+        notices=scratch[0][1],
     )
-    software = app.find(values, request.environment)
-    return Prepared(request, app, values, software, outline)
+    return Prepared(request, app, values, software[0], outline)
 
 
 def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:

@@ -5,7 +5,6 @@ language that it lands in; secrets also through ``reveal``, so that a search for
 place where a secret is written to disk.
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 
@@ -53,11 +52,6 @@ def java_argument(value: object) -> str:
     return '"' + text.replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
-def as_json(value: object) -> str:
-    """Write as JSON, which is YAML too."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def reveal(value: Secret) -> str:
     """The text of a secret."""
     return value.reveal()
@@ -84,5 +78,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(sh=sh, py=py, json=as_json, java_argument=java_argument, reveal=reveal)
+    environment.filters.update(sh=sh, py=py, java_argument=java_argument, reveal=reveal)
     return environment

@@ -54,6 +54,11 @@ class Service:
     gate: Path | None = None
     probe_seconds: float = 0.0
 
+    def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The job's ``environment`` with what this service adds and removes."""
+        merged = {**environment, **self.environment}
+        return {name: value for name, value in merged.items() if value is not None}
+
     @property
     def log(self) -> str:
         """The name of its log in the session's directory."""

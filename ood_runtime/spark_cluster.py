@@ -1,36 +1,24 @@
-"""The Spark part of a session: a standalone master, its workers, and the kernel that drives them (paper, section 4).
-
-Every JVM is started directly, without Spark's scripts, each with a file of arguments that ``java @FILE`` reads: that
-saves a second JVM and keeps hundreds of jars out of ``ps``. All that is secret stands in one properties file.
-"""
+"""The cluster of a session: a standalone master and its workers (paper, section 4)."""
 
 import math
-import os
-import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java, spark_properties, ui_filter
+from ood_runtime import class_data, java, spark_driver, spark_jvm, spark_properties, ui_filter
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import Always, Listening, SparkWorkers
-from ood_runtime.render import java_argument, properties_file, render
+from ood_runtime.render import properties_file, render
 from ood_runtime.service import Service
 from ood_runtime.settings import sizes as memory
-from ood_runtime.spark_properties import address, filter_jar, spark_software
+from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import Sizes, compute
 
 PORTS = ("spark_master", "spark_master_ui")
 SECRETS = {"spark": "key", "spark_ui": "key"}
-KERNEL = "pyspark_kernel.sh"
-_STARTUP = "pyspark_startup.py"
-_PROPERTIES = "spark/spark.conf"
-_MASTER, _WORKER, _SUBMIT = (
-    "org.apache.spark.deploy.master.Master",
-    "org.apache.spark.deploy.worker.Worker",
-    "org.apache.spark.deploy.SparkSubmit",
-)
+_MASTER = "org.apache.spark.deploy.master.Master"
+_WORKER = "org.apache.spark.deploy.worker.Worker"
 _MASTER_RESTARTS = 3
 
 
@@ -39,10 +27,10 @@ def cluster(context: Context) -> Part:
     sizes = _sizes(context)
     properties = spark_properties.compose(context, master_url(context), sizes)
     files = [
-        File(_PROPERTIES, properties_file(properties), secret=True),
+        File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
         File("spark/master.args", _master_arguments(context)),
         File("spark/worker.args", _worker_arguments(context, sizes)),
-        File("spark/driver.args", _driver_arguments(context, properties)),
+        File(spark_driver.ARGUMENTS, spark_driver.arguments(context, properties)),
         File("spark/worker.sh", _worker_script(context), executable=True),
     ]
     software = spark_software(context)
@@ -63,41 +51,6 @@ def cluster(context: Context) -> Part:
     )
 
 
-def pyspark_kernel(context: Context) -> Part:
-    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
-    software = spark_software(context)
-    private = context.directories.private
-    startup = render(
-        "pyspark_startup.py.j2",
-        java=[str(software.java.executable), f"@{private / 'spark/driver.args'}"],
-        log_dir=str(context.directories.logs),
-        scratch_dir=str(context.directories.scratch),
-    )
-    wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=driver_environment(context))
-    return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
-
-
-def driver_environment(context: Context) -> dict[str, str]:
-    """The variables with which a PySpark program becomes a driver of this session's cluster."""
-    software = spark_software(context)
-    private = context.directories.private
-    submit = shlex.join(["--properties-file", str(_properties_path(context)), "pyspark-shell"])
-    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
-    return {
-        **_daemon_environment(context),
-        "PYSPARK_DRIVER_PYTHON": str(software.python),
-        "PYSPARK_PYTHON": str(software.python),
-        "PYSPARK_SUBMIT_ARGS": submit,
-        "PYTHONPATH": os.pathsep.join(search),
-        "PYTHONSTARTUP": str(private / _STARTUP),
-    }
-
-
-def master_url(context: Context) -> str:
-    """What ``spark.master`` is for this session's drivers."""
-    return f"spark://{address(context)}:{context.grant.ports['spark_master']}"
-
-
 def _sizes(context: Context) -> Sizes:
     return compute(context.allocation.nodes[0], context.settings.spark)
 
@@ -106,8 +59,8 @@ def _master(context: Context) -> Service:
     port, ui_port = context.grant.ports["spark_master"], context.grant.ports["spark_master_ui"]
     return Service(
         name="spark-master",
-        argv=(_java(context), f"@{context.directories.private / 'spark/master.args'}"),
-        environment=_daemon_environment(context),
+        argv=(spark_jvm.executable(context), f"@{context.directories.private / 'spark/master.args'}"),
+        environment=spark_jvm.environment(context),
         directory=context.directories.scratch,
         ready=Listening((port,)),
         ready_seconds=context.settings.timeouts.ready,
@@ -171,33 +124,10 @@ def wanted_workers(setting: str, total: int) -> int:
     return min(int(setting), total)
 
 
-def _daemon_environment(context: Context) -> dict[str, str]:
-    software = spark_software(context)
-    private = context.directories.private
-    shim = java.needs_shim(software.java, software.spark)
-    return {
-        **_utf8_locale(context.environment),
-        "JAVA_HOME": str(private / "spark/java" if shim else software.java.home),
-        "SPARK_CONF_DIR": str(software.archives.conf_dir if software.archives else private / "spark/conf"),
-        "SPARK_HOME": str(software.spark.home),
-        "SPARK_LOCAL_DIRS": str(context.directories.scratch / "spark" / "local"),
-        "SPARK_LOCAL_IP": address(context),
-        "SPARK_PUBLIC_DNS": address(context),
-        # Set by spark-class; without it executors die with "Cannot find any build directories".
-        "SPARK_SCALA_VERSION": software.spark.scala,
-    }
-
-
-def _utf8_locale(environment: Mapping[str, str]) -> dict[str, str]:
-    """A locale in which Java can open files with names that are not ASCII, where the job has another one."""
-    locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C"
-    return {} if "utf" in locale.lower() else {"LC_ALL": "C.UTF-8"}
-
-
 def _master_arguments(context: Context) -> str:
     ports = context.grant.ports
     program: list[object] = ["--host", address(context), "--port", ports["spark_master"]]
-    program += ["--webui-port", ports["spark_master_ui"], "--properties-file", _properties_path(context)]
+    program += ["--webui-port", ports["spark_master_ui"], "--properties-file", spark_jvm.properties_path(context)]
     system = {
         # A port that is taken ends the master, and another one is drawn; it must not move on by itself.
         "spark.port.maxRetries": "0",
@@ -212,7 +142,7 @@ def _worker_arguments(context: Context, sizes: Sizes) -> str:
     program: list[object] = ["--host", address(context), "--port", 0, "--webui-port", 0]
     program += ["--cores", sizes.worker_cores, "--memory", memory.spark(sizes.worker_memory)]
     program += ["--work-dir", context.directories.scratch / "spark" / "work"]
-    program += ["--properties-file", _properties_path(context), master_url(context)]
+    program += ["--properties-file", spark_jvm.properties_path(context), master_url(context)]
     # Read when the worker's RPC is up and before it looks for its master: there it waits until that listens.
     # A worker that came too early would ask again after 5 to 15 s.
     gate = _gate(context)
@@ -228,60 +158,14 @@ def _daemon(context: Context, system: Mapping[str, str], program: list[object]) 
         *java.module_options(software.java, software.spark, vector=False),
         *(f"-D{key}={value}" for key, value in system.items()),
     ]
-    return _arguments([*options, "-cp", _classpath(context), *program])
-
-
-def _driver_arguments(context: Context, properties: Mapping[str, str]) -> str:
-    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that."""
-    software = spark_software(context)
-    return _arguments(
-        [
-            f"-Xmx{properties['spark.driver.memory']}",
-            *class_data.driver_options(software.java, software.archives),
-            *java.module_options(software.java, software.spark),
-            *shlex.split(properties.get("spark.driver.defaultJavaOptions", "")),
-            *shlex.split(properties.get("spark.driver.extraJavaOptions", "")),
-            *class_data.temporary_options(context.directories.temporary),
-            "-cp",
-            _driver_classpath(context, properties),
-            _SUBMIT,
-            "--properties-file",
-            _properties_path(context),
-            "pyspark-shell",
-        ]
-    )
-
-
-def _driver_classpath(context: Context, properties: Mapping[str, str]) -> str:
-    """As Spark's launcher has it: what the user adds comes first, and may replace what Spark brings."""
-    theirs = properties.get("spark.driver.extraClassPath", "").split(os.pathsep)
-    added = [entry for entry in theirs if entry and entry != str(filter_jar(context))]
-    return os.pathsep.join([*added, _classpath(context, _site_classpath(context))])
-
-
-def _classpath(context: Context, more: Iterable[Path] = ()) -> str:
-    """The jars first and in a fixed order, as class-data archives want it, then what else there is."""
-    software = spark_software(context)
-    extra = [filter_jar(context)] if software.ui_filter else []
-    return os.pathsep.join([class_data.classpath(software.spark), *map(str, [*extra, *more])])
-
-
-def _site_classpath(context: Context) -> list[Path]:
-    """Where a driver finds the site's hive-site.xml, core-site.xml and log4j2.properties."""
-    hadoop = context.environment.get("HADOOP_CONF_DIR")
-    directories = [spark_software(context).conf_directory, Path(hadoop) if hadoop else None]
-    return [directory for directory in directories if directory]
-
-
-def _arguments(arguments: Iterable[object]) -> str:
-    return "".join(f"{java_argument(argument)}\n" for argument in arguments)
+    return spark_jvm.argument_file([*options, "-cp", spark_jvm.classpath(context), *program])
 
 
 def _worker_script(context: Context) -> str:
     return render(
         "spark_worker.sh.j2",
-        environment=_daemon_environment(context),
-        java=_java(context),
+        environment=spark_jvm.environment(context),
+        java=spark_jvm.executable(context),
         arguments=str(context.directories.private / "spark/worker.args"),
         gate=str(_gate(context) or ""),
     )
@@ -291,14 +175,6 @@ def _gate(context: Context) -> Path | None:
     """Where the worker waits for its master; nowhere when the site or the user has a file for metrics."""
     theirs = "spark.metrics.conf" in {**spark_software(context).site_conf, **context.settings.spark.conf}
     return None if theirs else context.directories.scratch / "spark" / "gate"
-
-
-def _properties_path(context: Context) -> Path:
-    return context.directories.private / _PROPERTIES
-
-
-def _java(context: Context) -> str:
-    return str(spark_software(context).java.executable)
 
 
 def _notices(context: Context) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ood_runtime.errors import MissingError
@@ -60,11 +61,7 @@ class Spark:
             return (root,)
         return (root, *sorted((self.home / "python" / "lib").glob("py4j-*-src.zip")))
 
-    @property
-    def shell_startup(self) -> Path:
-        """The file for PYTHONSTARTUP that makes ``sc`` and ``spark``."""
-        return self.package / "shell.py"
-
+    @cached_property
     def launcher_options(self) -> tuple[str, ...]:
         """The JVM options that this Spark's own launcher gives to every JVM, in its order.
 

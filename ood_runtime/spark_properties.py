@@ -114,6 +114,11 @@ def _add_java_options(entries: dict[str, str], context: Context) -> None:
         entries[key] = " ".join(filter(None, (before, entries.get(key), temporary)))
 
 
+def master_url(context: Context) -> str:
+    """What ``spark.master`` is for this session's drivers."""
+    return f"spark://{address(context)}:{context.grant.ports['spark_master']}"
+
+
 def filter_jar(context: Context) -> Path:
     """Where this session's filter for Spark 3.5's web interfaces is."""
     return context.directories.private / "spark" / "ui-filter.jar"

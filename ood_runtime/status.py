@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,6 @@ class Status:
     notices: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     listeners: list[Listener] = field(default_factory=list)
-    unwritten: bool = False
 
     def phase(self, state: str, message: str) -> None:
         """Enter another phase of the session's life."""
@@ -90,13 +90,10 @@ class Status:
 
     def tell(self, event: dict[str, Any]) -> None:
         """Write the state down and pass the change on; a full disk must not end a session that works."""
-        try:
+        with suppress(OSError):
             write(self.directory / STATUS, json.dumps(self.as_dict(), indent=1))
             with _append(self.directory / EVENTS) as file:
                 file.write(json.dumps({"time": time.time(), **event}) + "\n")
-            self.unwritten = False
-        except OSError:
-            self.unwritten = True
         for listener in self.listeners:
             listener(self, event)
 

@@ -197,12 +197,6 @@ class Supervisor:
 
     def _spawn(self, running: _Running) -> None:
         service = running.service
-        environment = dict(self._environment)
-        for name, value in service.environment.items():
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
         if service.gate is not None:
             service.gate.unlink(missing_ok=True)
         log = self._open_log(service)
@@ -212,7 +206,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=service.complete(self._environment),
                 cwd=service.directory,
                 start_new_session=True,
                 preexec_fn=_in_child,  # noqa: PLW1509  (this process has one thread)

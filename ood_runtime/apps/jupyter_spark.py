@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_software
+from ood_runtime import spark_cluster, spark_driver, spark_software
 from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -31,8 +31,8 @@ class JupyterSparkApp:
 
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""
-        kernel = spark_cluster.pyspark_kernel(context)
-        environment = {"OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_cluster.KERNEL)}
+        kernel = spark_driver.pyspark_kernel(context)
+        environment = {"OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL)}
         return combine(
             self.name,
             jupyter.url(context),

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from ood_runtime.settings.sizes import GIB, MIB, Memory
+from ood_runtime.settings.sizes import MIB, Memory
 
 # The class that Spark's own security hangs on. spark.conf cannot change these unless the site allows it.
 PROTECTED = re.compile(
@@ -204,4 +204,3 @@ class Settings(_Section):
 
 
 SITE_ONLY = ("locked", "spark.allow_insecure")
-DEFAULT_DRIVER_MEMORY = (GIB, 16 * GIB)

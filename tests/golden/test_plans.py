@@ -126,7 +126,7 @@ CONTEXTS = {
 @pytest.fixture(autouse=True)
 def fixed_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read from the machine is the same everywhere."""
-    monkeypatch.setattr(Spark, "launcher_options", lambda self: OPTIONS)
+    monkeypatch.setattr(Spark, "launcher_options", OPTIONS)
     monkeypatch.setattr(jupyter, "_login_shell", lambda: "/bin/bash")
     monkeypatch.setattr("sys.executable", "/opt/ood-runtime/bin/python")
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ood_runtime import class_data, java, spark_home
 from tests.support.accounts import Account, user_of_tests
 from tests.support.faults import Place, command, launch, launched, place
 from tests.support.jupyter import log_in
@@ -70,16 +70,22 @@ def test_planted_records_for_stop(at: Place, mallory: Account) -> None:
 def test_planted_archives(at: Place, mallory: Account) -> None:
     """Class-data archives are code: what another user may have made is not used, the same files of ours are."""
     cache = planted(mallory, at.root / "cache", 0o755)
-    shutil.copytree(user_of_tests().home / ".cache/ood-runtime-tests", cache, dirs_exist_ok=True)
-    if not list(cache.rglob("driver.jsa")):
-        pytest.skip("needs the archives that the first session of the tests builds in the background")
+    environment = user_of_tests().environment()
+    archives = class_data.at(
+        cache / "ood-runtime" / "class-data",
+        class_data.key(java.find(None, environment), spark_home.find(None, environment)),
+    )
+    archives.conf_dir.mkdir(parents=True)
+    archives.directory.mkdir()
+    for archive in (archives.daemon, archives.driver):  # what is in them only a JVM would see
+        archive.touch()
     for owner, used in ((mallory, False), (user_of_tests(), True)):
         subprocess.run(["chown", "-R", f"{owner.uid}:{owner.gid}", str(cache)], check=True)
         subprocess.run(["chmod", "-R", "u+rwX,go+rX,go-w", str(cache)], check=True)
         code = "import sys; from ood_runtime.cli import main; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", code, "plan", "jupyter-spark"],
-            env={**user_of_tests().environment(), "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(SUPPORT.parents[1])},
+            env={**environment, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(SUPPORT.parents[1])},
             capture_output=True, text=True, check=True, cwd="/", **user_of_tests().identity(),
         )  # fmt: skip
         assert (f"SharedArchiveFile={cache}" in done.stdout) is used

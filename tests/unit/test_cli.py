@@ -221,3 +221,11 @@ def test_doctor_for_one_app_looks_at_what_it_needs(run_cli: RunCli) -> None:
     whats = {finding["what"] for finding in json.loads(run_cli("doctor", "jupyter", "--json", env=NOTHING).stdout)}
     assert "Jupyter" in whats
     assert not whats & {"Spark", "Java"}
+
+
+def test_a_wrong_place_and_missing_software_are_told_together(run_cli: RunCli) -> None:
+    wrong = ("--set", "host=no.such.host.invalid", "--set", "scratch_dir=/nonexistent")
+    done = run_cli("plan", "jupyter-spark", *wrong, *NO_JUPYTER)
+    assert done.returncode == 2
+    for words in ("no.such.host.invalid is not an address", "scratch_dir: /nonexistent", "no Jupyter", "java_home"):
+        assert words in done.stderr

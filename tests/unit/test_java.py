@@ -29,7 +29,7 @@ def a_java(version: str, modules: str = ALL_MODULES) -> Java:
 
 
 def a_spark(monkeypatch: pytest.MonkeyPatch, version: str, *options: str, has_class: bool = False) -> Spark:
-    monkeypatch.setattr(Spark, "launcher_options", lambda self: options)
+    monkeypatch.setattr(Spark, "launcher_options", options)
     monkeypatch.setattr(Spark, "has_class", lambda self, prefix, name: has_class)
     return Spark(Path("/s"), version, "2.13", ())
 

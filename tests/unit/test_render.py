@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import json
 import re
 import subprocess
 import tempfile
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import jinja2
 import pytest
-import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -89,12 +87,6 @@ def test_py_is_read_back_by_python(value: object) -> None:
 
 def test_py_of_another_kind_is_its_text() -> None:
     assert ast.literal_eval(render.py(Path("/a 'b'"))) == "/a 'b'"
-
-
-@given(st.dictionaries(TEXT, TEXT, max_size=3))
-def test_json_is_read_back_by_json(value: dict[str, str]) -> None:
-    assert json.loads(render.as_json(value)) == value
-    assert all(yaml.safe_load(render.as_json(text)) == text for text in value.values() if text.isprintable())
 
 
 # --- Java: two readers of our own in Python for many cases, and the real ones for all of them at once ---

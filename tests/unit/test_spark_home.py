@@ -83,7 +83,6 @@ def test_the_python_of_a_distribution(tmp_path: Path) -> None:
     spark = spark_home.find(home, {})
 
     assert spark.python_path == (home / "python", py4j)
-    assert spark.shell_startup == package / "shell.py"
 
 
 def test_the_python_of_the_pip_layout(tmp_path: Path) -> None:
@@ -94,7 +93,6 @@ def test_the_python_of_the_pip_layout(tmp_path: Path) -> None:
     spark = spark_home.find(home, {})
 
     assert spark.python_path == (home.parent,)
-    assert spark.shell_startup == home / "shell.py"
 
 
 def test_launcher_options_are_read_from_the_class_file(tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def test_launcher_options_are_read_from_the_class_file(tmp_path: Path) -> None:
         jar.writestr(name, class_file("Code", "-XX:+Some", "--add-opens=a/b=ALL-UNNAMED", "-", "()V", "-Dx.y=z"))
     spark = spark_home.find(home, {})
 
-    assert spark.launcher_options() == ("-XX:+Some", "--add-opens=a/b=ALL-UNNAMED", "-Dx.y=z")
+    assert spark.launcher_options == ("-XX:+Some", "--add-opens=a/b=ALL-UNNAMED", "-Dx.y=z")
     assert spark.has_class("spark-launcher_", name)
     assert not spark.has_class("spark-launcher_", "no/such.class")
 
@@ -112,7 +110,7 @@ def test_launcher_options_are_read_from_the_class_file(tmp_path: Path) -> None:
 def test_without_a_readable_launcher_there_are_no_options(tmp_path: Path) -> None:
     home = make_spark(tmp_path / "s")
     (home / "jars" / "spark-launcher_2.13-4.3.0.jar").write_bytes(b"no zip")
-    assert spark_home.find(home, {}).launcher_options() == ()
+    assert spark_home.find(home, {}).launcher_options == ()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="pyspark is not installed")
@@ -123,9 +121,8 @@ def test_the_installed_package() -> None:
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == spark.version
-    assert spark.shell_startup.is_file()
-    assert "-XX:+IgnoreUnrecognizedVMOptions" in spark.launcher_options()
-    assert any("sun.nio.ch" in option for option in spark.launcher_options())
+    assert "-XX:+IgnoreUnrecognizedVMOptions" in spark.launcher_options
+    assert any("sun.nio.ch" in option for option in spark.launcher_options)
 
 
 def test_looking_does_not_import_pyspark() -> None:

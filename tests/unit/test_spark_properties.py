@@ -104,8 +104,8 @@ def test_executors_of_all_nodes_are_asked_for_at_once() -> None:
 def test_a_single_node_talks_to_itself_only() -> None:
     assert compose()["spark.driver.host"] == "127.0.0.1"
     assert compose(nodes=2)["spark.driver.host"] == "192.0.2.7"
-    assert spark_cluster.master_url(context()) == MASTER
-    assert spark_cluster.master_url(context(nodes=2)) == "spark://192.0.2.7:20002"
+    assert spark_properties.master_url(context()) == MASTER
+    assert spark_properties.master_url(context(nodes=2)) == "spark://192.0.2.7:20002"
 
 
 def test_options_of_executors_are_kept() -> None:

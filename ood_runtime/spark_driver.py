@@ -1,0 +1,81 @@
+"""The driver's side of the Spark part: the PySpark kernel, and how its JVM is started (paper, section 4.1)."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from ood_runtime import class_data, java, spark_jvm
+from ood_runtime.context import Context
+from ood_runtime.plan import File, Part
+from ood_runtime.render import render
+from ood_runtime.spark_properties import filter_jar, spark_software
+
+KERNEL = "pyspark_kernel.sh"
+ARGUMENTS = "spark/driver.args"
+_STARTUP = "pyspark_startup.py"
+
+
+def pyspark_kernel(context: Context) -> Part:
+    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
+    software = spark_software(context)
+    private = context.directories.private
+    startup = render(
+        "pyspark_startup.py.j2",
+        java=[str(software.java.executable), f"@{private / ARGUMENTS}"],
+        log_dir=str(context.directories.logs),
+        scratch_dir=str(context.directories.scratch),
+    )
+    wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
+    return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
+
+
+def environment(context: Context) -> dict[str, str]:
+    """The variables with which a PySpark program becomes a driver of this session's cluster."""
+    software = spark_software(context)
+    private = context.directories.private
+    submit = shlex.join(["--properties-file", str(spark_jvm.properties_path(context)), "pyspark-shell"])
+    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
+    return {
+        **spark_jvm.environment(context),
+        "PYSPARK_DRIVER_PYTHON": str(software.python),
+        "PYSPARK_PYTHON": str(software.python),
+        "PYSPARK_SUBMIT_ARGS": submit,
+        "PYTHONPATH": os.pathsep.join(search),
+        "PYTHONSTARTUP": str(private / _STARTUP),
+    }
+
+
+def arguments(context: Context, properties: Mapping[str, str]) -> str:
+    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that."""
+    software = spark_software(context)
+    return spark_jvm.argument_file(
+        [
+            f"-Xmx{properties['spark.driver.memory']}",
+            *class_data.driver_options(software.java, software.archives),
+            *java.module_options(software.java, software.spark),
+            *shlex.split(properties.get("spark.driver.defaultJavaOptions", "")),
+            *shlex.split(properties.get("spark.driver.extraJavaOptions", "")),
+            *class_data.temporary_options(context.directories.temporary),
+            "-cp",
+            _classpath(context, properties),
+            "org.apache.spark.deploy.SparkSubmit",
+            "--properties-file",
+            spark_jvm.properties_path(context),
+            "pyspark-shell",
+        ]
+    )
+
+
+def _classpath(context: Context, properties: Mapping[str, str]) -> str:
+    """As Spark's launcher has it: what the user adds comes first, and may replace what Spark brings."""
+    theirs = properties.get("spark.driver.extraClassPath", "").split(os.pathsep)
+    added = [entry for entry in theirs if entry and entry != str(filter_jar(context))]
+    return os.pathsep.join([*added, spark_jvm.classpath(context, _site_classpath(context))])
+
+
+def _site_classpath(context: Context) -> list[Path]:
+    """Where a driver finds the site's hive-site.xml, core-site.xml and log4j2.properties."""
+    hadoop = context.environment.get("HADOOP_CONF_DIR")
+    directories = [spark_software(context).conf_directory, Path(hadoop) if hadoop else None]
+    return [directory for directory in directories if directory]

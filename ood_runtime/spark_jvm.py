@@ -1,0 +1,62 @@
+"""What every JVM of the Spark part is started with: its environment, class path and file of arguments.
+
+JVMs are started directly, without Spark's scripts: that saves a second JVM, and a file of arguments keeps hundreds of
+jars out of ``ps``.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ood_runtime import class_data, java
+from ood_runtime.context import Context
+from ood_runtime.render import java_argument
+from ood_runtime.spark_properties import address, filter_jar, spark_software
+
+PROPERTIES = "spark/spark.conf"
+
+
+def environment(context: Context) -> dict[str, str]:
+    """The variables of every JVM."""
+    software = spark_software(context)
+    private = context.directories.private
+    shim = java.needs_shim(software.java, software.spark)
+    return {
+        **_utf8_locale(context.environment),
+        "JAVA_HOME": str(private / "spark/java" if shim else software.java.home),
+        "SPARK_CONF_DIR": str(software.archives.conf_dir if software.archives else private / "spark/conf"),
+        "SPARK_HOME": str(software.spark.home),
+        "SPARK_LOCAL_DIRS": str(context.directories.scratch / "spark" / "local"),
+        "SPARK_LOCAL_IP": address(context),
+        "SPARK_PUBLIC_DNS": address(context),
+        # Set by spark-class; without it executors die with "Cannot find any build directories".
+        "SPARK_SCALA_VERSION": software.spark.scala,
+    }
+
+
+def _utf8_locale(environment: Mapping[str, str]) -> dict[str, str]:
+    """A locale in which Java can open files with names that are not ASCII, where the job has another one."""
+    locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C"
+    return {} if "utf" in locale.lower() else {"LC_ALL": "C.UTF-8"}
+
+
+def classpath(context: Context, more: Iterable[Path] = ()) -> str:
+    """The jars first and in a fixed order, as class-data archives want it, then what else there is."""
+    software = spark_software(context)
+    extra = [filter_jar(context)] if software.ui_filter else []
+    return os.pathsep.join([class_data.classpath(software.spark), *map(str, [*extra, *more])])
+
+
+def argument_file(arguments: Iterable[object]) -> str:
+    """The text of a file that ``java @FILE`` reads."""
+    return "".join(f"{java_argument(argument)}\n" for argument in arguments)
+
+
+def properties_path(context: Context) -> Path:
+    """The file with all that Spark must know, secrets included."""
+    return context.directories.private / PROPERTIES
+
+
+def executable(context: Context) -> str:
+    """The Java that runs them."""
+    return str(spark_software(context).java.executable)
