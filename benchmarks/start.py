@@ -140,8 +140,9 @@ def find_software() -> Software:
     the_java, spark = java.find(None, os.environ), spark_home.find(None, os.environ)
     if java.needs_shim(the_java, spark):
         sys.exit(f"{the_java.home} lacks {java.VECTOR}, without which stock Spark does not run: set JAVA_HOME")
-    node = launchers.choose(None, os.environ).allocation(os.environ, Path.cwd()).nodes[0]
-    cores = spark_sizes.compute(node, Settings().spark).worker_cores
+    settings = Settings()
+    node = launchers.choose(None, os.environ).allocation(os.environ, Path.cwd(), settings).nodes[0]
+    cores = spark_sizes.compute(node, settings.spark).worker_cores
     return Software(the_java.home, spark.home, spark.python_path, cores)
 
 

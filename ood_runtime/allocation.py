@@ -1,6 +1,7 @@
 """What the scheduler has given to this job: values only, read once by a launcher."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -8,12 +9,15 @@ from pathlib import Path
 class Node:
     """One node of the allocation.
 
-    ``cpus`` are the processors and ``memory`` the bytes that this job may use there.
+    ``cpus`` are the processors, ``memory`` the bytes and ``gpus`` the graphics processors that this job may use
+    there. Where the scheduler does not say it of another node, they are those of the first one; the worker
+    looks again on its own node.
     """
 
     host: str
     cpus: int
     memory: int
+    gpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,24 @@ class Allocation:
     nodes: tuple[Node, ...]
     directory: Path
     ends_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a script on another node: its ``rank``, and the place of its ``node`` in the allocation."""
+
+    rank: int
+    node: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of a scheduler's launcher that runs a script, with a task's rank as its only argument, for ``ranks``.
+
+    ``environment`` is added to the launcher's own; a value of None removes a variable. Nothing is promised about
+    what the script finds on its node: neither environment, nor directory, nor standard output.
+    """
+
+    argv: tuple[str, ...]
+    ranks: tuple[int, ...]
+    environment: Mapping[str, str | None] = field(default_factory=dict)

@@ -71,7 +71,7 @@ def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 def _scheduler(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     launcher = launchers.choose(settings.launcher, environment)
-    node = launcher.allocation(environment, Path.cwd()).nodes[0]
+    node = launcher.allocation(environment, Path.cwd(), settings).nodes[0]
     yield Finding(
         "scheduler",
         GOOD,

@@ -51,7 +51,7 @@ def prepare(request: Request) -> Prepared:
     loaded = settings.load(request.config_files, request.overrides, request.environment)
     values = loaded.settings
     launcher = launchers.choose(values.launcher, request.environment)
-    allocation = launcher.allocation(request.environment, Path.cwd())
+    allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     scratch: list[tuple[Path, tuple[str, ...]]] = []
     software: list[Software] = []

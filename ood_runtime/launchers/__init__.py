@@ -1,17 +1,19 @@
 """Launchers: each knows one scheduler. A module here, or an entry point in ``ood_runtime.launchers``.
 
-A launcher answers: is this job yours (``detect``), and what were we given (``allocation``).
+A launcher answers: is this job yours (``detect``), what were we given (``allocation``), and how is a script run
+on the other nodes (``commands``).
 """
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from ood_runtime.allocation import Allocation
+from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.errors import SettingsError
+from ood_runtime.settings import Settings
 
 LOCAL = "local"
 
@@ -28,8 +30,18 @@ class Launcher(Protocol):
         """Whether this process runs inside a job of this scheduler."""
         ...
 
-    def allocation(self, environment: Mapping[str, str], directory: Path) -> Allocation:
-        """What the job was given; ``directory`` is the current one."""
+    def allocation(self, environment: Mapping[str, str], directory: Path, settings: Settings) -> Allocation:
+        """What the job was given; ``directory`` is the current one. Raises SettingsError when it cannot be told."""
+        ...
+
+    def commands(
+        self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]
+    ) -> tuple[Launch, ...]:
+        """How ``script RANK`` is run for each of ``tasks``, under the scheduler's control.
+
+        The tasks come in the order of their ranks, and equally many on each of their nodes, never on the first one
+        of the allocation. Each call stays until its tasks have ended.
+        """
         ...
 
 

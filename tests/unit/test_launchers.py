@@ -1,6 +1,6 @@
 """Launchers and apps are found by being there, by a name, or by the job that this process is in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ood_runtime import apps, launchers, secret
-from ood_runtime.allocation import Allocation, Node
+from ood_runtime.allocation import Allocation, Launch, Node, Task
 from ood_runtime.errors import MissingError, OodRuntimeError, SettingsError, find_all
 from ood_runtime.launchers import Launcher
+from ood_runtime.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,13 @@ class Fake:
     def detect(self, environment: Mapping[str, str]) -> bool:
         return self.inside
 
-    def allocation(self, environment: Mapping[str, str], directory: Path) -> Allocation:
+    def allocation(self, environment: Mapping[str, str], directory: Path, settings: Settings) -> Allocation:
         return Allocation(self.name, "7", (), directory)
+
+    def commands(
+        self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]
+    ) -> tuple[Launch, ...]:
+        return ()
 
 
 PLUGIN = Fake("plugin", inside=True)
@@ -68,7 +74,7 @@ def test_every_launcher_is_called_what_it_says(name: str) -> None:
 def test_local_is_this_machine(tmp_path: Path) -> None:
     local = launchers.available()["local"]
     assert local.detect({})
-    given = local.allocation({}, tmp_path)
+    given = local.allocation({}, tmp_path, Settings())
     (node,) = given.nodes
     assert (given.launcher, given.job_id, given.directory, given.ends_at) == ("local", "", tmp_path, None)
     assert isinstance(node, Node)
