@@ -8,6 +8,7 @@ it and starts in about half the time. docs/decisions/0006-class-data-archives.md
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,15 @@ from ood_runtime.private_files import distrust
 from ood_runtime.spark_home import Spark
 
 # Goes up whenever an archive is made in another way, so that nobody uses an old one.
-RECIPE = 1
+RECIPE = 2
+
+# What only drivers and executors use, and what daemons use most: a JVM opens every jar of its class path once, and
+# looks into one after the other for each class that is in no archive.
+_NO_DAEMON_USES = re.compile(
+    r"(arpack|arrow|blas|breeze|datanucleus|derby|hive|icu4j|kubernetes|lapack|orc|parquet|spire|vertx|volcano)[-_]"
+    r"|spark-(catalyst|connect|graphx|hive|kubernetes|mesos|mllib|pipelines|repl|sql|streaming|yarn)[-_]"
+)
+_DAEMONS_USE_MOST = re.compile(r"spark-(core|config|common|network)|scala-library|netty-|log4j-|hadoop-client-api")
 
 DAEMON, DRIVER, EXECUTOR = "daemon.jsa", "driver.jsa", "executor.jsa"
 # The Java release that knows the log tag "aot".
@@ -87,6 +96,12 @@ def classpath(spark: Spark) -> str:
     Not a wildcard: that has the order of the directory, which a copy of it need not keep.
     """
     return os.pathsep.join(map(str, spark.jars))
+
+
+def daemon_classpath(spark: Spark) -> str:
+    """The class path of Master and Worker: in an order, and without some jars, that let them start sooner."""
+    jars = (jar for jar in spark.jars if not _NO_DAEMON_USES.match(jar.name))
+    return os.pathsep.join(map(str, sorted(jars, key=lambda jar: not _DAEMONS_USE_MOST.match(jar.name))))
 
 
 def daemon_options(java: Java, archives: Archives | None) -> tuple[str, ...]:

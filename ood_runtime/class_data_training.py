@@ -83,18 +83,11 @@ class _Cluster:
         self.processes.append(process)
         return process
 
-    def jvm(self, name: str, main: str, *arguments: str, vector: bool = False) -> list[str]:
+    def jvm(self, name: str, main: str, *arguments: str, driver: bool = False) -> list[str]:
         """The command of a JVM that notes its classes in NAME.classes."""
-        noting = [*options(self.java, self.spark, vector=vector), self.note(name), "-Xmx512m"]
-        path = class_data.classpath(self.spark)
-        return [
-            str(self.java.executable),
-            *noting,
-            "-cp",
-            path,
-            f"org.apache.spark.deploy.{main}",
-            *arguments,
-        ]
+        path = class_data.classpath(self.spark) if driver else class_data.daemon_classpath(self.spark)
+        noting = [*options(self.java, self.spark, vector=driver), self.note(name), "-Xmx512m", "-cp", path]
+        return [str(self.java.executable), *noting, f"org.apache.spark.deploy.{main}", *arguments]
 
     def note(self, name: str) -> str:
         """The option that makes a JVM note its classes in NAME.classes."""
@@ -145,10 +138,10 @@ def train(java: Java, spark: Spark, work: Path, conf_dir: Path, python: Path) ->
         patience = _GRACE
     finally:
         _end(cluster.processes, patience)
-    path, numerical = class_data.classpath(spark), options(java, spark, vector=True)
+    daemon, numerical = options(java, spark, vector=False), options(java, spark, vector=True)
     return {
-        class_data.DAEMON: Trained(_classes(work, "master", "worker"), options(java, spark, vector=False), path),
-        class_data.DRIVER: Trained(_classes(work, "driver"), numerical, path),
+        class_data.DAEMON: Trained(_classes(work, "master", "worker"), daemon, class_data.daemon_classpath(spark)),
+        class_data.DRIVER: Trained(_classes(work, "driver"), numerical, class_data.classpath(spark)),
         class_data.EXECUTOR: Trained(_classes(work, "executor"), numerical, executor_classpath),
     }
 
@@ -188,7 +181,7 @@ def _start_job(cluster: _Cluster, properties: Path, url: str) -> subprocess.Pope
     """Start a driver the way a kernel's is started, and the Python that works with it."""
     gateway = cluster.work / "gateway"
     arguments = ("--master", url, "--properties-file", str(properties), "pyspark-shell")
-    command = cluster.jvm("driver", "SparkSubmit", *arguments, vector=True)
+    command = cluster.jvm("driver", "SparkSubmit", *arguments, driver=True)
     cluster.start("driver", command, subprocess.PIPE, _PYSPARK_DRIVER_CONN_INFO_PATH=str(gateway))
     deadline = time.monotonic() + _TIMEOUT
     while not gateway.exists():

@@ -158,7 +158,7 @@ def _daemon(context: Context, system: Mapping[str, str], program: list[object]) 
         *java.module_options(software.java, software.spark, vector=False),
         *(f"-D{key}={value}" for key, value in system.items()),
     ]
-    return spark_jvm.argument_file([*options, "-cp", spark_jvm.classpath(context), *program])
+    return spark_jvm.argument_file([*options, "-cp", spark_jvm.daemon_classpath(context), *program])
 
 
 def _worker_script(context: Context) -> str:

@@ -41,10 +41,17 @@ def _utf8_locale(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def classpath(context: Context, more: Iterable[Path] = ()) -> str:
-    """The jars first and in a fixed order, as class-data archives want it, then what else there is."""
-    software = spark_software(context)
-    extra = [filter_jar(context)] if software.ui_filter else []
-    return os.pathsep.join([class_data.classpath(software.spark), *map(str, [*extra, *more])])
+    """A driver's: the jars first and in a fixed order, as class-data archives want it, then what else there is."""
+    return os.pathsep.join([class_data.classpath(spark_software(context).spark), *map(str, [*_filter(context), *more])])
+
+
+def daemon_classpath(context: Context) -> str:
+    """A master's or worker's."""
+    return os.pathsep.join([class_data.daemon_classpath(spark_software(context).spark), *map(str, _filter(context))])
+
+
+def _filter(context: Context) -> list[Path]:
+    return [filter_jar(context)] if spark_software(context).ui_filter else []
 
 
 def argument_file(arguments: Iterable[object]) -> str:

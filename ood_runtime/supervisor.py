@@ -98,9 +98,11 @@ class Supervisor:
         self._running = {service.name: _Running(service) for service in plan.services}
         for name, running in self._running.items():
             self._status.service(name, "waiting", background=running.service.background)
-        while not all(running.ready for running in self._foreground()):
+        while True:
             for running in self._foreground():
                 self._advance(running)
+            if all(running.ready for running in self._foreground()):
+                return
             self._turn(_PROBE_SECONDS)
 
     def watch(self) -> None:

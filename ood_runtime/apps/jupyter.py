@@ -44,7 +44,12 @@ def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
     return jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
 
 
-def server(context: Context, kernels: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> Part:
+def server(
+    context: Context,
+    kernels: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    after: tuple[str, ...] = (),
+) -> Part:
     """The Jupyter server of a session, with the kernelspecs called ``kernels`` beside those that it finds itself."""
     files = [
         File("jupyter/jupyter_config.py", _config(context), secret=True),
@@ -55,7 +60,7 @@ def server(context: Context, kernels: tuple[str, ...] = (), environment: Mapping
     return Part(
         files=tuple(files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
-        services=(_service(context, environment or {}),),
+        services=(_service(context, environment or {}, after),),
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
@@ -77,7 +82,7 @@ def url(context: Context) -> str:
     return origin + base_url(context)
 
 
-def _service(context: Context, environment: Mapping[str, str]) -> Service:
+def _service(context: Context, environment: Mapping[str, str], after: tuple[str, ...]) -> Service:
     jupyter = _jupyter(context)
     private = context.directories.private / "jupyter"
     argv = (
@@ -106,6 +111,7 @@ def _service(context: Context, environment: Mapping[str, str]) -> Service:
             password=context.grant.secrets["password"],
         ),
         ready_seconds=context.settings.timeouts.ready,
+        after=after,
         ports=(port,),
     )
 

@@ -36,10 +36,15 @@ class JupyterSparkApp:
         return combine(
             self.name,
             jupyter.url(context),
-            jupyter.server(context, kernels=("pyspark",), environment=environment),
+            jupyter.server(context, kernels=("pyspark",), environment=environment, after=_after(context)),
             kernel,
             spark_cluster.cluster(context),
         )
+
+
+def _after(context: Context) -> tuple[str, ...]:
+    """On two processors a worker that follows its master takes longest: those first, and Jupyter in what they leave."""
+    return ("spark-master",) if context.allocation.nodes[0].cpus <= 2 else ()
 
 
 APP = JupyterSparkApp()

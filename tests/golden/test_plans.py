@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from ood_runtime import apps, render
 from ood_runtime.allocation import Allocation, Node
-from ood_runtime.apps import jupyter
+from ood_runtime.apps import jupyter, jupyter_spark
 from ood_runtime.class_data import Archives
 from ood_runtime.connection import text as connection_text
 from ood_runtime.context import Context, Software, SparkSoftware
@@ -322,3 +323,10 @@ def test_the_workers_script_gives_java_its_arguments(tmp_path: Path) -> None:
         str(SCRATCH / "spark/local"),
         str(JAVA),
     ]
+
+
+@pytest.mark.parametrize(("cpus", "after"), [(1, ("spark-master",)), (2, ("spark-master",)), (3, ())])
+def test_on_two_processors_jupyter_starts_after_what_takes_longest(cpus: int, after: tuple[str, ...]) -> None:
+    few = replace(context(), allocation=Allocation("local", "", (Node("node1", cpus, 32 * GIB),), Path("/home/ada")))
+    (jupyter,) = [service for service in jupyter_spark.APP.plan(few).services if service.name == "jupyter"]
+    assert jupyter.after == after

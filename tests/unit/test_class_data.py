@@ -4,6 +4,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,19 @@ def test_a_collector_that_corrupts_data_is_never_left_to_chance() -> None:
 
 def test_the_class_path_is_every_jar(spark: Spark) -> None:
     assert class_data.classpath(spark).split(":") == [str(jar) for jar in spark.jars]
+
+
+def test_daemons_do_without_what_only_drivers_use(spark: Spark) -> None:
+    names = ("avro-1.12.jar", "hive-exec-2.3.10-core.jar", "scala-library-2.13.18.jar", "spark-core_2.13-4.3.0.jar")
+    names += ("spark-sql_2.13-4.3.0.jar", "spark-tags_2.13-4.3.0.jar", "zookeeper-3.9.5.jar")
+    everything = replace(spark, jars=tuple(map(Path, names)))
+    assert class_data.daemon_classpath(everything).split(":") == [
+        "scala-library-2.13.18.jar",
+        "spark-core_2.13-4.3.0.jar",
+        "avro-1.12.jar",
+        "spark-tags_2.13-4.3.0.jar",
+        "zookeeper-3.9.5.jar",
+    ]
 
 
 def test_options_in_a_property_survive_a_split() -> None:
