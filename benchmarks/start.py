@@ -142,8 +142,8 @@ def find_software() -> Software:
         sys.exit(f"{the_java.home} lacks {java.VECTOR}, without which stock Spark does not run: set JAVA_HOME")
     settings = Settings()
     node = launchers.choose(None, os.environ).allocation(os.environ, Path.cwd(), settings).nodes[0]
-    cores = spark_sizes.compute(node, settings.spark).worker_cores
-    return Software(the_java.home, spark.home, spark.python_path, cores)
+    worker = spark_sizes.compute([node], settings.spark).worker
+    return Software(the_java.home, spark.home, spark.python_path, worker.cores if worker else 0)
 
 
 def build_archives(software: Software) -> None:

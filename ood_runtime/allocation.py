@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class Task:
 class Launch:
     """One call of a scheduler's launcher that runs a script, with a task's rank as its only argument, for ``ranks``.
 
-    ``environment`` is added to the launcher's own; a value of None removes a variable. Nothing is promised about
-    what the script finds on its node: neither environment, nor directory, nor standard output.
+    ``environment`` is added to the launcher's own; a value of None removes a variable. ``stop_signal`` is what it
+    passes on to the script. Nothing is promised about what the script finds on its node: neither environment, nor
+    directory, nor standard output.
     """
 
     argv: tuple[str, ...]
     ranks: tuple[int, ...]
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    stop_signal: Signals = Signals.SIGTERM

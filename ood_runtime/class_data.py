@@ -125,13 +125,13 @@ def executor_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
     return (*_collector(java), *_shared(java, archives.executor if archives else None))
 
 
-def temporary_options(directory: Path) -> tuple[str, ...]:
-    """Options that keep a JVM's own files out of /tmp.
+def temporary_options(directory: Path | None) -> tuple[str, ...]:
+    """Options that keep a JVM's own files out of /tmp; without a ``directory`` somebody else names one.
 
     Libraries such as lz4-java unpack native code into java.io.tmpdir and load it from there: in a directory that
     everybody can write to, another user could put his own in its place.
     """
-    return ("-XX:-UsePerfData", f"-Djava.io.tmpdir={directory}")
+    return ("-XX:-UsePerfData", *([f"-Djava.io.tmpdir={directory}"] if directory else []))
 
 
 def as_property(options: Sequence[str]) -> str:

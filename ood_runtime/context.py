@@ -1,10 +1,10 @@
 """All that an app may know when it makes its plan. Values only; whoever reads this needs the settings' libraries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_runtime.allocation import Allocation
+from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.class_data import Archives
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
@@ -40,11 +40,17 @@ class Software:
     spark: SparkSoftware | None = None
 
 
+def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
+    """How a script is run on the other nodes of a job that has none."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Context:
     """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
 
-    ``environment`` is the job's; ``allow_root`` says that root may run the session.
+    ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes, and
+    ``allow_root`` says that root may run the session.
     """
 
     settings: Settings
@@ -54,4 +60,6 @@ class Context:
     directories: Directories
     grant: Grant
     environment: Mapping[str, str]
+    umask: int = 0o077
+    launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
     allow_root: bool = False

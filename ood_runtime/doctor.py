@@ -70,7 +70,7 @@ def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 
 def _scheduler(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    launcher = launchers.choose(settings.launcher, environment)
+    launcher = launchers.choose(settings.launcher or ("ssh" if settings.ssh.hosts else None), environment)
     node = launcher.allocation(environment, Path.cwd(), settings).nodes[0]
     yield Finding(
         "scheduler",

@@ -5,15 +5,24 @@ from pathlib import Path
 
 from ood_runtime import logs
 from ood_runtime.errors import NotReadyError, ServiceDiedError
-from ood_runtime.service import Service
+from ood_runtime.service import Check, Service
 
 
-def not_ready(root: Path, service: Service, detail: str) -> NotReadyError:
+def not_ready(root: Path, service: Service | Check, detail: str) -> NotReadyError:
     """``service`` of the session in ``root`` took too long; ``detail`` is what its probe said last."""
     return NotReadyError(
         f"{service.name} was not ready after {service.ready_seconds:.0f} s: {detail}" + _last_lines(root, service),
         log=str(root / service.log),
         remedy="look at the log; a slow file system may need a larger timeouts.ready",
+    )
+
+
+def hopeless(root: Path, check: Check, reason: str) -> ServiceDiedError:
+    """``check`` can never be met, for this ``reason``."""
+    return ServiceDiedError(
+        f"{check.name} cannot become ready: {reason}",
+        log=str(root / "logs"),
+        remedy="look at the logs; `ood-runtime doctor` checks this node",
     )
 
 
@@ -35,5 +44,5 @@ def describe(status: int) -> str:
     return f"signal {name}{hint}"
 
 
-def _last_lines(root: Path, service: Service) -> str:
+def _last_lines(root: Path, service: Service | Check) -> str:
     return "".join(f"\n    | {line}" for line in logs.tail(root / service.log))

@@ -59,7 +59,7 @@ def _start(planner: Planner, outline: Outline, session: Session, supervisor: Sup
     for _ in range(_PORT_DRAWS):
         secrets = {name: getattr(secret, kind)() for name, kind in outline.secret_names.items()}
         with ports.hold(outline.port_names, *outline.port_range) as numbers:
-            plan = planner.plan(session.directories, Grant(numbers, secrets))
+            plan = planner.plan(session.directories, Grant(numbers, secrets, session.id))
             supervisor.check()
             session.write(plan.files, plan.directories)
             try:

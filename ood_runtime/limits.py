@@ -41,6 +41,12 @@ def here(root: Path = Path("/"), *, exclusive: bool = True) -> Limits:
     return Limits(cpus=max(1, math.floor(cpus)), memory=min(limits))
 
 
+def umask() -> int:
+    """The file mode creation mask of this process (proc(5), "Umask"), 0o077 where the kernel does not say."""
+    lines = (line.split() for line in _lines(Path("/proc/self/status")))
+    return next((int(words[1], 8) for words in lines if words[:1] == ["Umask:"]), 0o077)
+
+
 def _groups(root: Path) -> Iterator[tuple[str, Path]]:
     """Controller ("" for version 2) and directory of each control group that this process is in."""
     mounts = _mounts(root)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ood_runtime.allocation import Allocation
 from ood_runtime.secret import Secret
-from ood_runtime.service import Service
+from ood_runtime.service import Check, Service
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,23 @@ class Directories:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the session is reached: ``host`` as the portal knows it, ``address`` where we listen."""
+    """Where the session is reached: ``host`` as the portal knows it, ``address`` where we listen.
+
+    ``cluster`` is the address that the job's other nodes reach; on a single node nobody else needs to.
+    """
 
     host: str
     address: str
+    cluster: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What was drawn for this session: ports and secrets, by the names that the app declares."""
+    """What was drawn for this session: ports and secrets, by the names that the app declares, and its identifier."""
 
     ports: Mapping[str, int]
     secrets: Mapping[str, Secret]
+    session_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Part:
     files: tuple[File, ...] = ()
     directories: tuple[Path, ...] = ()
     services: tuple[Service, ...] = ()
+    checks: tuple[Check, ...] = ()
     connection: Mapping[str, str | int | Secret] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -84,6 +90,7 @@ def combine(app: str, url: str, *parts: Part) -> Plan:
         files=tuple(file for part in parts for file in part.files),
         directories=tuple(name for part in parts for name in part.directories),
         services=tuple(service for part in parts for service in part.services),
+        checks=tuple(check for part in parts for check in part.checks),
         connection=connection,
         notices=tuple(notice for part in parts for notice in part.notices),
         app=app,

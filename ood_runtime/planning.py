@@ -4,14 +4,16 @@ Needs libraries that take memory: the process that stays for the whole session h
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, launchers, place, settings
+from ood_runtime import apps, launchers, limits, place, settings
+from ood_runtime.allocation import Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import SettingsError, find_all
+from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
 from ood_runtime.settings import Settings
@@ -23,6 +25,7 @@ class Prepared:
 
     request: Request
     app: App
+    launcher: Launcher
     settings: Settings
     software: Software
     outline: Outline
@@ -37,9 +40,14 @@ class Prepared:
             directories=directories,
             grant=grant,
             environment=self.request.environment,
+            umask=limits.umask(),
+            launch=self._launch,
             allow_root=self.request.allow_root,
         )
         return self.app.plan(context)
+
+    def _launch(self, script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
+        return self.launcher.commands(self.outline.allocation, script, tasks, self.request.environment)
 
 
 def prepare(request: Request) -> Prepared:
@@ -50,7 +58,7 @@ def prepare(request: Request) -> Prepared:
     app = apps.get(request.app)
     loaded = settings.load(request.config_files, request.overrides, request.environment)
     values = loaded.settings
-    launcher = launchers.choose(values.launcher, request.environment)
+    launcher = launchers.choose(values.launcher or ("ssh" if values.ssh.hosts else None), request.environment)
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     scratch: list[tuple[Path, tuple[str, ...]]] = []
@@ -60,10 +68,13 @@ def prepare(request: Request) -> Prepared:
         lambda: scratch.append(scratch_base(values.scratch_dir, request.environment)),
         lambda: software.append(app.find(values, request.environment)),
     )
+    where = places[0]
+    if software[0].spark:
+        where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,
         allocation=allocation,
-        place=places[0],
+        place=where,
         session_directory=request.session_directory or allocation.directory,
         scratch_base=scratch[0][0],
         port_names=app.ports,
@@ -72,7 +83,7 @@ def prepare(request: Request) -> Prepared:
         stop_seconds=values.timeouts.stop,
         notices=scratch[0][1],
     )
-    return Prepared(request, app, values, software[0], outline)
+    return Prepared(request, app, launcher, values, software[0], outline)
 
 
 def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:

@@ -2,26 +2,19 @@
 
 import http.client
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
-from ood_runtime import ports
+from ood_runtime import ports, spark_trouble
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
 _SECONDS = 3.0  # what does not answer in this time is asked again
-
-
-@dataclass(frozen=True)
-class Always:
-    """Ready as soon as it runs."""
-
-    def __call__(self, pids: Collection[int]) -> Answer:
-        """Yes."""
-        return Answer(ready=bool(pids))
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,8 @@ class JupyterLogin:
 class SparkWorkers:
     """The Spark master is ALIVE and has ``wanted`` live workers, of the ``total`` that there will be.
 
-    ``authorization`` is the header that its web UI demands.
+    ``authorization`` is the header that its web UI demands. ``ranks`` are the workers that each service runs;
+    in ``trouble`` a worker on another node leaves word when it has any.
     """
 
     address: str
@@ -85,26 +79,43 @@ class SparkWorkers:
     authorization: Secret
     wanted: int
     total: int
+    ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    trouble: Path | None = None
 
-    def __call__(self, pids: Collection[int]) -> Answer:
+    def __call__(self, given_up: Collection[str]) -> Answer:
         """Ask the master; the token is for nobody who took its port."""
+        troubles = spark_trouble.read(self.trouble) if self.trouble else {}
+        failed = {rank: trouble.text for rank, trouble in troubles.items() if trouble.failed}
+        for name in given_up:
+            failed |= {rank: f"{name} has ended" for rank in self.ranks.get(name, ()) if rank not in failed}
+        hopeless = ""
+        if self.total - len(failed) < self.wanted:
+            hopeless = f"{len(failed)} of {self.total} workers failed: " + "; ".join(sorted(set(failed.values()))[:3])
         found = ports.listeners(self.port) if ports.accepts(self.address, self.port) else []
         if not ports.same_user(found):
-            return Answer(ready=False, detail="the Spark master does not answer yet", port_lost=bool(found))
+            # Until the session is ready the ports are held, and who takes one nevertheless is seen by the master's end.
+            return Answer(ready=False, detail="the Spark master does not answer yet", hopeless=hopeless)
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as master:
-                master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
-                response = master.getresponse()
-                body = response.read()
-            state = json.loads(body) if response.status == HTTPStatus.OK else {}
+            state = self._ask()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}")
+            return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}", hopeless=hopeless)
         alive = int(state.get("aliveworkers", 0))
+        details = [f"{alive} of {self.total} workers", *spark_trouble.lost(state.get("workers", ()))]
         return Answer(
             ready=state.get("status") == "ALIVE" and alive >= self.wanted,
-            detail=f"{alive} of {self.total} workers",
+            detail="; ".join([*details, *(trouble.text for trouble in troubles.values() if not trouble.failed)][:5]),
             workers=(alive, self.total),
+            hopeless=hopeless,
+            notices=tuple(trouble.text for trouble in troubles.values() if trouble.failed),
         )
+
+    def _ask(self) -> dict[str, Any]:
+        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as master:
+            master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
+            response = master.getresponse()
+            body = response.read()
+        answer: dict[str, Any] = json.loads(body) if response.status == HTTPStatus.OK else {}
+        return answer
 
 
 def _status(

@@ -10,6 +10,7 @@ _MARKS = {
     "waiting": "·",
     "starting": "…",
     "ready": "✓",
+    "running": "✓",
     "restarting": "↻",
     "stopping": "…",
     "ended": "·",

@@ -1,8 +1,9 @@
-"""What a session runs: a service, and when it is ready. Values only."""
+"""What a session runs and proves: services and checks, and when they are ready. Values only."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Protocol
 
 
@@ -10,14 +11,17 @@ from typing import Protocol
 class Answer:
     """What a readiness probe found.
 
-    ``detail`` is for people. ``port_lost`` says that somebody else listens where the service should.
+    ``detail`` is for people, and ``notices`` are what they should still know later. ``port_lost`` says that somebody
+    else listens where the service should; ``hopeless`` says why it can never become ready.
     ``workers`` are those that are there and those that there will be, where the probe counts them.
     """
 
     ready: bool
     detail: str = ""
     port_lost: bool = False
+    hopeless: str = ""
     workers: tuple[int, int] | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Probe(Protocol):
@@ -34,25 +38,30 @@ class Service:
 
     ``environment`` is added to the job's own; a value of None removes a variable. ``after`` names the
     services that must be ready before this one starts; ``ports`` are the numbers that it listens on.
+    What has no probe is ready as soon as it runs: a check proves it.
     An ``essential`` service's end is the session's end. Others are started again ``restarts`` times.
+    The end of a ``dispensable`` one never ends the session: a check judges what is left.
     A ``background`` service starts when the session is ready, and its end never matters.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
+    ``stop_signal`` asks it to end.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
     """
 
     name: str
     argv: tuple[str, ...]
-    ready: Probe
     ready_seconds: float
+    ready: Probe | None = None
     environment: Mapping[str, str | None] = field(default_factory=dict)
     directory: Path = Path("/")
     after: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     essential: bool = True
+    dispensable: bool = False
     restarts: int = 0
     background: bool = False
     gate: Path | None = None
     probe_seconds: float = 0.0
+    stop_signal: Signals = Signals.SIGTERM
 
     def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The job's ``environment`` with what this service adds and removes."""
@@ -63,3 +72,29 @@ class Service:
     def log(self) -> str:
         """The name of its log in the session's directory."""
         return f"logs/{self.name}.log"
+
+
+class Proof(Protocol):
+    """Answers whether several services together do what they are for."""
+
+    def __call__(self, given_up: Collection[str]) -> Answer:
+        """Look once. ``given_up`` are the services that have ended and are not started again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is proven of several services together, and looked after as long as the session lives.
+
+    It is looked at, every ``probe_seconds``, when the services in ``after`` are ready, and has ``ready_seconds`` from
+    then on. Once the session is ready it is looked at every ``again_seconds``: what is lost then is told. ``log``, in
+    the session's directory, is where to look for a reason.
+    """
+
+    name: str
+    ready: Proof
+    ready_seconds: float
+    log: str
+    after: tuple[str, ...] = ()
+    probe_seconds: float = 0.0
+    again_seconds: float = 10.0

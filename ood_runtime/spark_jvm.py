@@ -11,6 +11,7 @@ from pathlib import Path
 from ood_runtime import class_data, java
 from ood_runtime.context import Context
 from ood_runtime.render import java_argument
+from ood_runtime.settings import sizes as memory
 from ood_runtime.spark_properties import address, filter_jar, spark_software
 
 PROPERTIES = "spark/spark.conf"
@@ -45,13 +46,22 @@ def classpath(context: Context, more: Iterable[Path] = ()) -> str:
     return os.pathsep.join([class_data.classpath(spark_software(context).spark), *map(str, [*_filter(context), *more])])
 
 
-def daemon_classpath(context: Context) -> str:
-    """A master's or worker's."""
-    return os.pathsep.join([class_data.daemon_classpath(spark_software(context).spark), *map(str, _filter(context))])
-
-
 def _filter(context: Context) -> list[Path]:
     return [filter_jar(context)] if spark_software(context).ui_filter else []
+
+
+def daemon_options(context: Context, system: Mapping[str, object], *, temporary: Path | None) -> list[str]:
+    """What comes before the class of a Master or Worker; their own files go to ``temporary``, if that is known yet."""
+    software = spark_software(context)
+    return [
+        f"-Xmx{memory.spark(context.settings.spark.master_memory)}",
+        *class_data.daemon_options(software.java, software.archives),
+        *class_data.temporary_options(temporary),
+        *java.module_options(software.java, software.spark, vector=False),
+        *(f"-D{key}={value}" for key, value in system.items()),
+        "-cp",
+        os.pathsep.join([class_data.daemon_classpath(software.spark), *map(str, _filter(context))]),
+    ]
 
 
 def argument_file(arguments: Iterable[object]) -> str:

@@ -70,8 +70,6 @@ def secure(release: tuple[int, int], secrets: Mapping[str, Secret]) -> dict[str,
 
 def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     settings = context.settings.spark
-    workers = len(context.allocation.nodes)
-    executors = workers * max(1, sizes.worker_cores // sizes.executor_cores)
     entries = {
         "spark.master": master,
         "spark.driver.host": address(context),
@@ -91,9 +89,12 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
             "spark.dynamicAllocation.shuffleTracking.enabled": "true",
             "spark.dynamicAllocation.minExecutors": "0",
             # All at once for a new notebook: asking for 1, 2, 4 ... takes a second each time.
-            "spark.dynamicAllocation.initialExecutors": str(executors),
+            "spark.dynamicAllocation.initialExecutors": str(sizes.executors),
             "spark.dynamicAllocation.executorIdleTimeout": f"{settings.executor.idle_seconds}s",
         }
+    if settings.gpu.enabled:
+        entries["spark.executor.resource.gpu.amount"] = str(settings.gpu.per_executor)
+        entries["spark.task.resource.gpu.amount"] = f"{settings.gpu.per_task:g}"
     if settings.cores_per_application:
         entries["spark.cores.max"] = str(settings.cores_per_application)
     return entries
@@ -106,12 +107,17 @@ def _has_hive(context: Context) -> bool:
 
 def _add_java_options(entries: dict[str, str], context: Context) -> None:
     """Ours come before what the site or the user asks for, except where others could put files of theirs."""
-    software = spark_software(context)
-    temporary = class_data.as_property(class_data.temporary_options(context.directories.temporary))
-    executor = class_data.as_property(class_data.executor_options(software.java, software.archives))
+    software, own = spark_software(context), context.directories.temporary
+    # On another node an executor's current directory, which is its own, is all that is known.
+    its = own if len(context.allocation.nodes) == 1 else Path()
+    executor = class_data.executor_options(software.java, software.archives)
     # The driver's are for programs that spark-submit starts: ours have them in their own command.
-    for key, before in (("spark.executor.extraJavaOptions", executor), ("spark.driver.extraJavaOptions", "")):
-        entries[key] = " ".join(filter(None, (before, entries.get(key), temporary)))
+    for key, before, temporary in (
+        ("spark.executor.extraJavaOptions", executor, its),
+        ("spark.driver.extraJavaOptions", (), own),
+    ):
+        after = class_data.as_property(class_data.temporary_options(temporary))
+        entries[key] = " ".join(filter(None, (class_data.as_property(before), entries.get(key), after)))
 
 
 def master_url(context: Context) -> str:
@@ -125,8 +131,8 @@ def filter_jar(context: Context) -> Path:
 
 
 def address(context: Context) -> str:
-    """The address of this node that Spark uses: on a single node nobody else needs to reach it."""
-    return "127.0.0.1" if len(context.allocation.nodes) == 1 else context.place.address
+    """The address of this node that Spark uses."""
+    return context.place.cluster
 
 
 def spark_software(context: Context) -> SparkSoftware:

@@ -1,9 +1,11 @@
 """How much of a node each part of a Spark session gets. Pure arithmetic, in cores and bytes.
 
-node's memory = system + Jupyter + master and worker processes + drivers + what executors use
+first node's memory = system + Jupyter + master and worker processes + drivers + what executors use
+other nodes' memory = system + worker processes + what executors use
 what executors use = heaps (which Spark counts) + Python workers and other memory outside the heap
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ood_runtime.allocation import Node
@@ -20,70 +22,122 @@ MOST_CORES = 8  # of one executor: larger heaps spend their time in garbage coll
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Memory in bytes. ``worker_memory`` is what a worker offers for heaps; ``driver_memory`` a driver's heap."""
+class Offer:
+    """What one worker offers to executors: cores, and bytes for their heaps."""
 
-    worker_cores: int
-    worker_memory: int
+    cores: int
+    memory: int
+
+    def executors(self, cores: int, memory: int) -> int:
+        """How many executors of this size fit in."""
+        return min(self.cores // cores, self.memory // memory)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Memory in bytes. ``worker`` is each of the first node's workers, None where it has none; ``executors`` are all
+    of the session, and ``driver_memory`` is a driver's heap.
+    """
+
+    worker: Offer | None
     executor_cores: int
     executor_memory: int
+    executors: int
     driver_memory: int
 
 
-def compute(node: Node, settings: SparkSettings) -> Sizes:
-    """The sizes on the node that runs Jupyter, one driver, the master and a worker.
+def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
+    """The sizes in a job: Jupyter, one driver and the master are on the first of ``nodes``, workers on all.
 
     Raises SettingsError when the settings cannot be met: an executor that no worker can hold.
     """
-    cores = settings.worker.cores or max(1, node.cpus - (1 if node.cpus >= 4 else 0))
-    driver = settings.driver.memory or _whole(min(max(node.memory // 8, GIB), 16 * GIB))
-    memory = settings.worker.memory or _worker_memory(node, settings, driver)
-    executor_cores = settings.executor.cores or _part(cores, memory)
-    executors = max(1, cores // executor_cores)
-    executor_memory = settings.executor.memory or _whole(memory // executors)
-    if driver + memory > node.memory:
+    first, *others = nodes
+    if settings.driver_only and not others:
         raise SettingsError(
-            f"a driver of {text(driver)} and a worker of {text(memory)} are more than this job has here: "
+            "spark.driver_only: this job has one node, and no other for the workers",
+            remedy="ask the scheduler for more nodes, or set it to false",
+        )
+    driver = settings.driver.memory or _driver_memory(first, settings)
+    worker = None if settings.driver_only else _beside_driver(first, settings, driver)
+    offers = [*([worker] if worker else []), *(_alone(node, settings) for node in others)]
+    smallest = Offer(min(offer.cores for offer in offers), min(offer.memory for offer in offers))
+    cores = settings.executor.cores or _part(smallest.cores, smallest.memory)
+    memory = settings.executor.memory or min(_whole(offer.memory // max(1, offer.cores // cores)) for offer in offers)
+    if not settings.executor.memory and not settings.executor.cores:
+        memory = max(
+            memory, min(LEAST_EXECUTOR, smallest.memory)
+        )  # a node with many cores and little memory runs fewer
+    _check(settings, Offer(max(o.cores for o in offers), max(o.memory for o in offers)), cores, memory)
+    executors = settings.workers_per_node * sum(offer.executors(cores, memory) for offer in offers)
+    return Sizes(worker, cores, memory, max(1, executors), driver)
+
+
+def _driver_memory(node: Node, settings: SparkSettings) -> int:
+    if settings.driver_only:
+        return max(GIB, _whole(int((node.memory - JUPYTER_MEMORY - settings.master_memory) * HEAP_SHARE)))
+    return _whole(min(max(node.memory // 8, GIB), 16 * GIB))
+
+
+def _beside_driver(node: Node, settings: SparkSettings, driver: int) -> Offer:
+    """What each worker offers on the node that runs Jupyter, the driver and the master."""
+    count = settings.workers_per_node
+    memory = settings.worker.memory or _memory_beside_driver(node, settings, driver)
+    if driver + count * memory > node.memory:
+        workers = "a worker" if count == 1 else f"{count} workers"
+        raise SettingsError(
+            f"a driver of {text(driver)} and {workers} of {text(memory)} are more than this job has here: "
             f"{text(_whole(node.memory))} of memory",
             remedy="lower spark.driver.memory or spark.worker.memory, or ask the scheduler for more",
         )
-    _check(settings, cores, memory, executor_cores, executor_memory)
-    return Sizes(
-        worker_cores=cores,
-        worker_memory=memory,
-        executor_cores=executor_cores,
-        executor_memory=executor_memory,
-        driver_memory=driver,
-    )
+    return Offer(settings.worker.cores or _cores(node.cpus - (1 if node.cpus >= 4 else 0), count), memory)
 
 
-def _worker_memory(node: Node, settings: SparkSettings, driver: int) -> int:
-    reserved = JUPYTER_MEMORY + 2 * settings.master_memory + driver + driver // 10
-    left = int((node.memory - reserved) * HEAP_SHARE)
+def _memory_beside_driver(node: Node, settings: SparkSettings, driver: int) -> int:
+    count = settings.workers_per_node
+    reserved = JUPYTER_MEMORY + (1 + count) * settings.master_memory + driver + driver // 10
+    left = int((node.memory - reserved) * HEAP_SHARE) // count
     if left < LEAST_EXECUTOR:
+        workers = "a worker" if count == 1 else f"{count} workers"
         raise SettingsError(
-            f"{text(_whole(node.memory))} of memory are too little for Jupyter, a Spark driver of {text(driver)} and a "
-            "worker",
+            f"{text(_whole(node.memory))} of memory are too little for Jupyter, a Spark driver of {text(driver)} and "
+            f"{workers}",
             remedy="ask the scheduler for more memory, or set spark.driver.memory and spark.worker.memory",
         )
     return _whole(left)
 
 
-def _check(settings: SparkSettings, cores: int, memory: int, executor_cores: int, executor_memory: int) -> None:
-    if executor_cores > cores:
+def _alone(node: Node, settings: SparkSettings) -> Offer:
+    """What each worker offers on a node that has nothing else, as the worker's script computes it there."""
+    count = settings.workers_per_node
+    memory = settings.worker.memory or _whole(int((node.memory // count - settings.master_memory) * HEAP_SHARE))
+    if memory < LEAST_EXECUTOR:
         raise SettingsError(
-            f"spark.executor.cores: {executor_cores} are more than a worker's {cores} cores; no executor could start"
+            f"{text(_whole(node.memory))} of memory on {node.host} are too little for Spark's workers there",
+            remedy="ask the scheduler for more memory, or set spark.workers_per_node lower",
         )
-    if executor_memory > memory:
+    return Offer(settings.worker.cores or _cores(node.cpus, count), memory)
+
+
+def _cores(cpus: int, workers: int) -> int:
+    return max(1, cpus // workers)
+
+
+def _check(settings: SparkSettings, largest: Offer, cores: int, memory: int) -> None:
+    """``largest`` has the most cores and memory of all workers."""
+    if cores > largest.cores:
         raise SettingsError(
-            f"spark.executor.memory: {text(executor_memory)} is more than a worker's {text(memory)}; no executor could "
+            f"spark.executor.cores: {cores} are more than a worker's {largest.cores} cores; no executor could start"
+        )
+    if memory > largest.memory:
+        raise SettingsError(
+            f"spark.executor.memory: {text(memory)} is more than a worker's {text(largest.memory)}; no executor could "
             "start",
             remedy="lower it, or set spark.worker.memory",
         )
-    if executor_memory < LEAST_EXECUTOR:
+    if memory < LEAST_EXECUTOR:
         key = "spark.executor.memory" if settings.executor.memory else "spark.worker.memory"
         raise SettingsError(
-            f"{key}: an executor would have {text(executor_memory)}; Spark needs {text(LEAST_EXECUTOR)} at least",
+            f"{key}: an executor would have {text(memory)}; Spark needs {text(LEAST_EXECUTOR)} at least",
             remedy="use fewer executors for each worker (spark.executor.cores), or more memory",
         )
 

@@ -24,7 +24,10 @@ Listener = Callable[["Status", dict[str, Any]], None]
 
 @dataclass
 class ServiceStatus:
-    """One service: ``state`` is waiting, starting, ready, restarting, ended or failed; times are Unix seconds."""
+    """One service or check; times are Unix seconds.
+
+    ``state`` is waiting, starting, running, ready, restarting, ended or failed. What is running is proven by a check.
+    """
 
     name: str
     state: str = "waiting"
@@ -82,6 +85,11 @@ class Status:
         """Tell something that people should know, and that changes nothing."""
         self.notices.append(message)
         self.tell({"event": "notice", "message": message})
+
+    def notice_once(self, message: str) -> None:
+        """The same, unless it was told before."""
+        if message not in self.notices:
+            self.notice(message)
 
     def fail(self, error: OodRuntimeError) -> None:
         """End with ``error``, in words."""

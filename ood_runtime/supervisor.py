@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from ood_runtime import failures, kernel, logs, ports, processes
+from ood_runtime.checks import Checks
 from ood_runtime.errors import MissingError, SessionError
 from ood_runtime.gate import open_wide
 from ood_runtime.plan import Plan
-from ood_runtime.service import Service
+from ood_runtime.service import Answer, Service
 from ood_runtime.session import Session, stop_asked
 from ood_runtime.signals import SIGNALS
 from ood_runtime.status import Status
@@ -74,6 +75,7 @@ class Supervisor:
         self._environment = session.environment(environment)
         self._stop_seconds = stop_seconds
         self._running: dict[str, _Running] = {}
+        self._checks = Checks((), session.root, status)
         self._spared = spared
         self._published = False
         self._next_tick = 0.0
@@ -98,10 +100,12 @@ class Supervisor:
         self._running = {service.name: _Running(service) for service in plan.services}
         for name, running in self._running.items():
             self._status.service(name, "waiting", background=running.service.background)
+        self._checks = Checks(plan.checks, self._session.root, self._status)
         while True:
             for running in self._foreground():
                 self._advance(running)
-            if all(running.ready for running in self._foreground()):
+            self._checks.before(self._names("ready"), self._names("given_up"))
+            if self._checks.all_ready() and all(self._settled(running) for running in self._foreground()):
                 return
             self._turn(_PROBE_SECONDS)
 
@@ -111,7 +115,9 @@ class Supervisor:
         while True:
             for running in self._running.values():
                 self._advance(running)
-            self._turn(_TICK_SECONDS if self._settled() else _PROBE_SECONDS)
+            self._checks.after(self._names("given_up"))
+            settled = all(self._settled(running) for running in self._running.values())
+            self._turn(_TICK_SECONDS if settled else _PROBE_SECONDS)
 
     def check(self) -> None:
         """Act on what happened up to now: raises what ``start`` raises."""
@@ -119,8 +125,7 @@ class Supervisor:
 
     def notice(self, message: str) -> None:
         """Tell something once that people should know."""
-        if message not in self._status.notices:
-            self._status.notice(message)
+        self._status.notice_once(message)
 
     def stop(self) -> None:
         """End all services in reverse order, and every process that descends from them, before the deadline."""
@@ -129,7 +134,7 @@ class Supervisor:
             if running.process is None:
                 continue
             self._status.service(running.service.name, "stopping")
-            processes.send_group(running.process.pid, signal.SIGTERM)
+            processes.send_group(running.process.pid, running.service.stop_signal)
             # The last to start (Jupyter) gets the most time: its kernels write history and close files.
             self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
         left = processes.end(self._remains, seconds=max(1.0, deadline - time.monotonic()))
@@ -139,6 +144,7 @@ class Supervisor:
             self._status.service(name, "ended", pid=None, detail="")
         if left:
             self._status.tell({"event": "left", "pids": left})
+        self._checks.end()
         self._running = {}
 
     def _remains(self) -> list[int]:
@@ -147,8 +153,12 @@ class Supervisor:
     def _foreground(self) -> list[_Running]:
         return [running for running in self._running.values() if not running.service.background]
 
-    def _settled(self) -> bool:
-        return all(running.ready or running.given_up for running in self._running.values())
+    def _names(self, quality: str) -> list[str]:
+        return [name for name, running in self._running.items() if getattr(running, quality)]
+
+    @staticmethod
+    def _settled(running: _Running) -> bool:
+        return running.ready or running.given_up
 
     def _advance(self, running: _Running) -> None:
         """Bring one service a step further: start it, or look whether it is ready."""
@@ -162,13 +172,12 @@ class Supervisor:
 
     def _look(self, running: _Running, pid: int) -> None:
         running.look_at = time.monotonic() + running.service.probe_seconds
-        answer = running.service.ready(processes.Family(pid))
-        if answer.workers:
-            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1]}
+        probe = running.service.ready
+        answer = probe(processes.Family(pid)) if probe else Answer(ready=True)
         running.detail = answer.detail
         if answer.ready:
             running.ready = True
-            self._status.service(running.service.name, "ready", detail=answer.detail)
+            self._status.service(running.service.name, "ready" if probe else "running", detail=answer.detail)
         elif answer.port_lost and not self._published:
             raise PortLostError(answer.detail)
         elif time.monotonic() - running.started > running.service.ready_seconds:
@@ -270,7 +279,7 @@ class Supervisor:
             raise EndAskedError(f"{service.name} was shut down", 0)
         if self._published and running.restarts < service.restarts:
             self._restart_later(running, status)
-        elif service.essential or not self._published:
+        elif service.essential or not (self._published or service.dispensable):
             raise failures.died(self._session.root, service, status)
         else:
             running.given_up = True

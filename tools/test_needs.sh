@@ -29,7 +29,11 @@ missing_packages() {
         if ! has_program "$program"; then
             if [ "$(package_manager)" = apt-get ]; then printf '%s\n' "$debian"; else printf '%s\n' "$redhat"; fi
         fi
-    done <<-'END'
+    done < <(portal_packages; if is_root; then cluster_packages; fi)
+}
+
+portal_packages() {
+    cat <<-'END'
 	apache2 httpd:apache2-bin:httpd
 	chromium chromium-browser google-chrome:chromium:chromium
 	chromedriver:chromium-driver:chromedriver
@@ -38,14 +42,34 @@ missing_packages() {
 	END
 }
 
+# What only root can use: clusters made of namespaces (tests/slurm, tests/gridengine), and MPI there.
+cluster_packages() {
+    cat <<-'END'
+	ip:iproute2:iproute
+	munged:munge:munge
+	slurmctld:slurmctld:slurm-slurmctld
+	slurmd:slurmd:slurm-slurmd
+	libpmix.so:libpmix-dev:pmix-devel
+	mpiexec:openmpi-bin:openmpi
+	mpi4py:python3-mpi4py:python3-mpi4py-openmpi
+	Rmpi:r-cran-rmpi:R-Rmpi
+	libmpi.so:libopenmpi-dev:openmpi-devel
+	sge_qmaster:gridengine-master:gridengine-qmaster
+	sge_execd:gridengine-exec:gridengine-execd
+	qsub:gridengine-client:gridengine
+	END
+}
+
 has_program() { # ONE_OF...
     local name
     for name in $1; do
-        if [ "$name" = java17 ]; then
-            compgen -G '/usr/lib/jvm/*17*/bin/java' >/dev/null && return 0
-        elif PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null; then
-            return 0
-        fi
+        case $name in
+            java17) compgen -G '/usr/lib/jvm/*17*/bin/java' >/dev/null && return 0 ;;
+            lib*.so) compgen -G "/usr/lib*/$name" >/dev/null || compgen -G "/usr/lib/*/$name" >/dev/null && return 0 ;;
+            mpi4py) /usr/bin/python3 -I -c 'import mpi4py' 2>/dev/null && return 0 ;;
+            Rmpi) compgen -G '/usr/lib*/R/*/Rmpi' >/dev/null && return 0 ;;
+            *) PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return 0 ;;
+        esac
     done
     return 1
 }
@@ -62,7 +86,23 @@ require_programs() {
     for package in "${missing[@]}"; do
         if package_exists "$package"; then wanted+=("$package"); else note "this system has no package $package"; fi
     done
-    [ ${#wanted[@]} -eq 0 ] || install_packages "${wanted[@]}" || note "not installed: ${wanted[*]}"
+    [ ${#wanted[@]} -eq 0 ] || without_services install_packages "${wanted[@]}" || note "not installed: ${wanted[*]}"
+}
+
+# Schedulers are for the tests to start: on Debian whoever installs one would have it running.
+without_services() { # COMMAND...
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ "$(package_manager)" != apt-get ] || ! is_root || [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    "$@" || status=$?
+    rm -f "$policy"
+    trap - EXIT
+    return "$status"
 }
 
 # --- Spark 3.5, whose layout and security differ from Spark 4 ---

@@ -87,6 +87,7 @@ def _as_json(plan: Plan, files: dict[File, str]) -> str:
             }
             for service in plan.services
         ],
+        "checks": [{"name": check.name, "after": check.after, "log": check.log} for check in plan.checks],
         "files": [
             {"name": file.name, "mode": _mode(file), "secret": file.secret, "content": content}
             for file, content in files.items()
@@ -100,6 +101,8 @@ def _as_text(plan: Plan, files: dict[File, str]) -> str:
     for service in plan.services:
         after = f" after {', '.join(service.after)}" if service.after else ""
         lines += ["", f"### {service.name}{after}", *_environment(service.environment), masking.shell(service.argv)]
+    lines += ["", "## Proven before the session is ready, beside what each service answers for itself"]
+    lines += [f"{check.name} after {', '.join(check.after)}" for check in plan.checks] or ["nothing"]
     lines += ["", "## Files in ood-runtime/ of the session's directory"]
     for file, content in files.items():
         lines += [

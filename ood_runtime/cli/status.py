@@ -12,7 +12,14 @@ from ood_runtime.cli import options
 from ood_runtime.errors import SessionError
 from ood_runtime.status import ENDED, FAILED
 
-_COLOURS = {"ready": "green", "starting": "yellow", "stopping": "yellow", "restarting": "yellow", "failed": "red"}
+_COLOURS = {
+    "ready": "green",
+    "running": "green",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "restarting": "yellow",
+    "failed": "red",
+}
 _BAR = 24
 
 
@@ -64,7 +71,7 @@ def table(state: dict[str, Any], now: float) -> str:
     services = state["services"]
     if services:
         counted = [service for service in services if not service["background"]]
-        done = sum(service["state"] == "ready" for service in counted)
+        done = sum(service["state"] in ("ready", "running") for service in counted)
         lines.append(f"{_bar(done, len(counted))} {done} of {len(counted)} services{_workers(state)}")
         lines += [
             "",

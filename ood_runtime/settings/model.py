@@ -1,5 +1,7 @@
 """Every setting: its type, range, built-in value and meaning. ``config explain`` and ``config schema`` read this."""
 
+import contextlib
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,11 +58,27 @@ def _workers(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_network(value))
+    if not re.fullmatch(r"[A-Za-z0-9._@:*?\-]+", value):
+        raise ValueError("should be an interface's name, a pattern such as ib*, or a CIDR such as 10.1.0.0/16")
+    return value
+
+
+def _local_directory(value: str) -> str:
+    if not re.match(r"[/$]", value) or re.search(r"[,:\n]", value):
+        raise ValueError("should start with / or a $VARIABLE, without commas and colons")
+    return value
+
+
 def _conf_value(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+LocalDirectory = Annotated[str, AfterValidator(_local_directory)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
 ConfName = Annotated[str, Field(pattern=r"^[^\s=:#!][^\s=:]*$")]
 ConfValue = Annotated[str, BeforeValidator(_conf_value)]
 
@@ -123,6 +141,14 @@ class Jupyter(_Section):
     """Put off an import of 1.6 s in the server until it is needed."""
 
 
+class Ssh(_Section):
+    """Several machines without a scheduler."""
+
+    hosts: list[HostName] = []
+    """The machines that take part, reached by ssh without a password; the one that the session is started on is
+    always the first. They share the session directory. Options for ssh belong into ~/.ssh/config."""
+
+
 class Driver(_Section):
     """The Spark driver of each notebook."""
 
@@ -139,6 +165,11 @@ class Worker(_Section):
     """Memory that it offers for the heaps of executors. Not set: computed from what the job has there."""
     restarts: int = Field(3, ge=0, le=100)
     """How many times it is started again when it dies."""
+    scratch_dirs: list[LocalDirectory] = []
+    """Where each node may have fast local disks, best first; may contain $VARIABLES of the node. The first that can be
+    used is taken. Not set: scratch_dir on the session's own node, else $TMPDIR of the node, else /tmp."""
+    local_dirs: list[LocalDirectory] = []
+    """More directories of each node for shuffle data and spilled blocks, to spread them over several disks."""
 
 
 class Executor(_Section):
@@ -150,6 +181,17 @@ class Executor(_Section):
     """Heap of one executor. Not set: the worker's memory, shared by its executors."""
     idle_seconds: int = Field(60, ge=1)
     """An executor that has had nothing to do for so long is given back to other notebooks."""
+
+
+class Gpu(_Section):
+    """Graphics processors of the Spark workers."""
+
+    enabled: bool = False
+    """Give the node's GPUs to Spark: each worker of a node gets an equal part of those that the job has there."""
+    per_executor: int = Field(1, ge=1)
+    """GPUs of one executor."""
+    per_task: float = Field(1, gt=0)
+    """GPUs of one task: a whole number, or a part such as 0.25 for tasks that share one."""
 
 
 class Spark(_Section):
@@ -166,6 +208,14 @@ class Spark(_Section):
     driver: Driver = Driver()
     worker: Worker = Worker()
     executor: Executor = Executor()
+    gpu: Gpu = Gpu()
+    workers_per_node: int = Field(1, ge=1, le=64)
+    """Spark workers on each node."""
+    driver_only: bool = False
+    """Run no worker on the first node: its memory goes to the driver. Needs a job with more nodes."""
+    network: Annotated[str, AfterValidator(_network)] | None = None
+    """Which network Spark uses between nodes: the name of an interface, or a pattern such as ib*, or a CIDR such as
+    10.1.0.0/16 or fd00::/8. Not set: the addresses by which the nodes know each other."""
     wait_for_workers: Annotated[str, AfterValidator(_workers)] = "1"
     """How many workers must be there before the session is ready: a number, a share such as 80%, or all."""
     dynamic_allocation: bool = True
@@ -195,6 +245,7 @@ class Settings(_Section):
     launcher: str | None = None
     """Which scheduler's launcher to use. Not set: found from the job's environment."""
     ports: Ports = Ports()
+    ssh: Ssh = Ssh()
     portal: Portal = Portal()
     timeouts: Timeouts = Timeouts()
     jupyter: Jupyter = Jupyter()

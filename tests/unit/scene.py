@@ -11,7 +11,6 @@ from typing import Any
 from ood_runtime import processes
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.plan import Plan
-from ood_runtime.probes import Always
 from ood_runtime.service import Answer, Service
 from ood_runtime.session import Session
 from ood_runtime.signals import SIGNALS
@@ -33,10 +32,16 @@ class Exists:
         return Answer(ready=self.path.exists(), detail="" if self.path.exists() else self.detail)
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Ready as soon as it runs."""
+
+    def __call__(self, pids: Collection[int]) -> Answer:
+        return Answer(ready=bool(pids))
+
+
 def service(name: str, script: str = STAY, **values: Any) -> Service:
-    return Service(
-        **{"name": name, "argv": ("/bin/sh", "-c", script), "ready": Always(), "ready_seconds": 5.0, **values}
-    )
+    return Service(**{"name": name, "argv": ("/bin/sh", "-c", script), "ready": Runs(), "ready_seconds": 5.0, **values})
 
 
 @dataclass

@@ -14,7 +14,7 @@ import yaml
 from ood_runtime import session
 from ood_runtime.errors import MissingError
 from ood_runtime.plan import Directories, File, Grant, Outline, Plan
-from ood_runtime.probes import Always, Listening
+from ood_runtime.probes import Listening
 from ood_runtime.request import Request
 from ood_runtime.secret import Secret
 from ood_runtime.service import Service
@@ -63,7 +63,7 @@ class SmallPlanner:
             globals()["taken"] = socket.create_server(("127.0.0.1", port))
         argv = (sys.executable, "-S", "-c", LISTEN, str(port), self.script)
         web = Service(name="web", argv=argv, ready=Listening((port,)), ready_seconds=10, ports=(port,))
-        stay = Service(name="stay", argv=("sleep", "60"), ready=Always(), ready_seconds=5)
+        stay = Service(name="stay", argv=("sleep", "60"), ready_seconds=5)
         password = grant.secrets["password"]
         secret = File("web/secret", password.reveal(), secret=True)
         connection: dict[str, str | int | Secret] = {

@@ -162,7 +162,7 @@ def test_the_class_path_is_every_jar(spark: Spark) -> None:
 
 
 def test_daemons_do_without_what_only_drivers_use(spark: Spark) -> None:
-    names = ("avro-1.12.jar", "hive-exec-2.3.10-core.jar", "scala-library-2.13.18.jar", "spark-core_2.13-4.3.0.jar")
+    names = ["avro-1.12.jar", "hive-exec-2.3.10-core.jar", "scala-library-2.13.18.jar", "spark-core_2.13-4.3.0.jar"]
     names += ("spark-sql_2.13-4.3.0.jar", "spark-tags_2.13-4.3.0.jar", "zookeeper-3.9.5.jar")
     everything = replace(spark, jars=tuple(map(Path, names)))
     assert class_data.daemon_classpath(everything).split(":") == [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ood_runtime import spark_cluster, spark_properties, ui_filter
+from ood_runtime import spark_properties, spark_workers, ui_filter
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
@@ -18,10 +18,10 @@ from ood_runtime.secret import Secret
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
-from ood_runtime.spark_sizes import Sizes
+from ood_runtime.spark_sizes import Offer, Sizes
 from tests.unit.settings_files import PROTECTED_ENTRIES
 
-SIZES = Sizes(8, 16 * GIB, 4, 8 * GIB, 2 * GIB)
+SIZES = Sizes(Offer(8, 16 * GIB), 4, 8 * GIB, 6, 2 * GIB)
 MASTER = "spark://127.0.0.1:20002"
 ROOT = Path("/session")
 
@@ -41,7 +41,7 @@ def context(site: Mapping[str, str] | None = None, nodes: int = 1, release: str 
         settings=Settings.model_validate({"spark": spark}),
         allocation=Allocation("local", "", tuple(Node(f"n{i}", 8, 32 * GIB) for i in range(nodes)), ROOT),
         software=Software(spark=software),
-        place=Place("n0", "192.0.2.7"),
+        place=Place("n0", "192.0.2.7", "192.0.2.7" if nodes > 1 else "127.0.0.1"),
         directories=Directories(ROOT, ROOT / "private", ROOT / "logs", ROOT / "scratch", ROOT / "sockets"),
         grant=Grant(
             {"spark_master": 20002, "spark_master_ui": 20003}, {"spark": Secret("s" * 43), "spark_ui": Secret("u" * 43)}
@@ -95,7 +95,7 @@ def test_a_site_that_allows_it_decides() -> None:
 
 
 def test_executors_of_all_nodes_are_asked_for_at_once() -> None:
-    assert compose(nodes=3)["spark.dynamicAllocation.initialExecutors"] == "6"
+    assert compose()["spark.dynamicAllocation.initialExecutors"] == "6"
     assert "spark.dynamicAllocation.enabled" not in compose(dynamic_allocation=False)
     assert "spark.cores.max" not in compose()
     assert compose(cores_per_application=3)["spark.cores.max"] == "3"
@@ -104,6 +104,7 @@ def test_executors_of_all_nodes_are_asked_for_at_once() -> None:
 def test_a_single_node_talks_to_itself_only() -> None:
     assert compose()["spark.driver.host"] == "127.0.0.1"
     assert compose(nodes=2)["spark.driver.host"] == "192.0.2.7"
+    assert "-Djava.io.tmpdir=." in compose(nodes=2)["spark.executor.extraJavaOptions"].split()
     assert spark_properties.master_url(context()) == MASTER
     assert spark_properties.master_url(context(nodes=2)) == "spark://192.0.2.7:20002"
 
@@ -169,4 +170,4 @@ def test_a_sites_file_that_is_not_there(tmp_path: Path) -> None:
     [("1", 4, 1), ("9", 4, 4), ("all", 4, 4), ("80%", 4, 4), ("50%", 4, 2), ("1%", 4, 1), ("0%", 4, 1), ("100%", 3, 3)],
 )
 def test_workers_to_wait_for(setting: str, total: int, wanted: int) -> None:
-    assert spark_cluster.wanted_workers(setting, total) == wanted
+    assert spark_workers.wanted(setting, total) == wanted

@@ -8,7 +8,7 @@ from ood_runtime.allocation import Node
 from ood_runtime.errors import SettingsError
 from ood_runtime.settings.model import Spark
 from ood_runtime.settings.sizes import GIB, MIB
-from ood_runtime.spark_sizes import JUPYTER_MEMORY, LEAST_EXECUTOR, MOST_CORES, Sizes, compute
+from ood_runtime.spark_sizes import JUPYTER_MEMORY, LEAST_EXECUTOR, MOST_CORES, Offer, Sizes, compute
 
 CPUS = st.integers(1, 512)
 MEMORY = st.integers(64, 8 * 1024 * 1024).map(lambda mib: mib * MIB + 12345)
@@ -19,29 +19,32 @@ def spark(**sections: dict[str, object]) -> Spark:
 
 
 def fits(node: Node, settings: Spark, sizes: Sizes) -> None:
-    executors = sizes.worker_cores // sizes.executor_cores
+    assert sizes.worker is not None
+    executors = sizes.executors
     assert executors >= 1
-    assert executors * sizes.executor_cores <= sizes.worker_cores
-    assert LEAST_EXECUTOR <= sizes.executor_memory <= sizes.worker_memory
+    assert executors * sizes.executor_cores <= sizes.worker.cores
+    assert LEAST_EXECUTOR <= sizes.executor_memory <= sizes.worker.memory
     if not settings.executor.memory:
-        assert executors * sizes.executor_memory <= sizes.worker_memory
+        assert executors * sizes.executor_memory <= sizes.worker.memory
 
 
 @given(CPUS, MEMORY)
 def test_what_is_computed_fits_the_node(cpus: int, memory: int) -> None:
     node, settings = Node("n", cpus, memory), Spark()
     try:
-        sizes = compute(node, settings)
+        sizes = compute([node], settings)
     except SettingsError:
         return
     fits(node, settings, sizes)
-    assert sizes.worker_cores <= cpus
+    worker = sizes.worker
+    assert worker is not None
+    assert worker.cores <= cpus
     if sizes.executor_cores > MOST_CORES:
-        assert sizes.worker_memory < LEAST_EXECUTOR * (sizes.worker_cores // sizes.executor_cores + 1), "cut no smaller"
-    used = JUPYTER_MEMORY + 2 * settings.master_memory + sizes.driver_memory + sizes.worker_memory
+        assert worker.memory < LEAST_EXECUTOR * (worker.cores // sizes.executor_cores + 1), "cut no smaller"
+    used = JUPYTER_MEMORY + 2 * settings.master_memory + sizes.driver_memory + worker.memory
     assert used <= memory
-    assert sizes.worker_memory * 0.3 / 0.7 <= memory - used + MIB, "Python workers need room beside the heaps"
-    assert all(amount % MIB == 0 for amount in (sizes.worker_memory, sizes.executor_memory, sizes.driver_memory))
+    assert worker.memory * 0.3 / 0.7 <= memory - used + MIB, "Python workers need room beside the heaps"
+    assert all(amount % MIB == 0 for amount in (worker.memory, sizes.executor_memory, sizes.driver_memory))
 
 
 @given(
@@ -72,15 +75,16 @@ def test_executors_fit_the_worker_whatever_is_set(
     )
     node = Node("n", cpus, memory)
     try:
-        sizes = compute(node, settings)
+        sizes = compute([node], settings)
     except SettingsError as error:
         assert "spark." in error.what + error.remedy
         return
     fits(node, settings, sizes)
+    assert sizes.worker is not None
     for asked, given_size in (
-        (worker_cores, sizes.worker_cores),
+        (worker_cores, sizes.worker.cores),
         (executor_cores, sizes.executor_cores),
-        ((worker_memory or 0) * MIB, sizes.worker_memory),
+        ((worker_memory or 0) * MIB, sizes.worker.memory),
         ((executor_memory or 0) * MIB, sizes.executor_memory),
         ((driver_memory or 0) * MIB, sizes.driver_memory),
     ):
@@ -90,9 +94,10 @@ def test_executors_fit_the_worker_whatever_is_set(
 @given(st.integers(1, 512), st.integers(16, 512))
 def test_more_memory_never_gives_a_smaller_worker(cpus: int, gib: int) -> None:
     def worker(gib: int) -> int:
-        return compute(
-            Node("n", cpus, gib * GIB), spark(executor={"cores": cpus if cpus < 4 else cpus - 1})
-        ).worker_memory
+        settings = spark(executor={"cores": cpus if cpus < 4 else cpus - 1})
+        offer = compute([Node("n", cpus, gib * GIB)], settings).worker
+        assert offer is not None
+        return offer.memory
 
     assert worker(gib + 1) > worker(gib)
 
@@ -100,23 +105,24 @@ def test_more_memory_never_gives_a_smaller_worker(cpus: int, gib: int) -> None:
 @pytest.mark.parametrize(
     ("cpus", "gib", "expected"),
     [
-        (1, 8, Sizes(1, 3870 * MIB, 1, 3870 * MIB, GIB)),
-        (4, 16, Sizes(3, 8816 * MIB, 3, 8816 * MIB, 2 * GIB)),
+        (1, 8, Sizes(Offer(1, 3870 * MIB), 1, 3870 * MIB, 1, GIB)),
+        (4, 16, Sizes(Offer(3, 8816 * MIB), 3, 8816 * MIB, 1, 2 * GIB)),
     ],
 )
 def test_some_nodes(cpus: int, gib: int, expected: Sizes) -> None:
-    assert compute(Node("n", cpus, gib * GIB), Spark()) == expected
+    assert compute([Node("n", cpus, gib * GIB)], Spark()) == expected
 
 
 def test_large_workers_are_cut_into_equal_executors() -> None:
-    sizes = compute(Node("n", 33, 512 * GIB), Spark())
-    assert (sizes.worker_cores, sizes.executor_cores) == (32, 8)
+    sizes = compute([Node("n", 33, 512 * GIB)], Spark())
+    assert sizes.worker is not None
+    assert (sizes.worker.cores, sizes.executor_cores, sizes.executors) == (32, 8, 4)
     assert sizes.driver_memory == 16 * GIB
 
 
 def test_a_node_that_is_too_small_says_so() -> None:
     with pytest.raises(SettingsError, match=r"2g of memory are too little.*a Spark driver of 1g") as caught:
-        compute(Node("n", 2, 2 * GIB), Spark())
+        compute([Node("n", 2, 2 * GIB)], Spark())
     assert "ask the scheduler for more memory" in caught.value.remedy
 
 
@@ -131,15 +137,15 @@ def test_a_node_that_is_too_small_says_so() -> None:
 )
 def test_settings_that_cannot_be_met(sections: dict[str, dict[str, object]], what: str) -> None:
     with pytest.raises(SettingsError, match=what):
-        compute(Node("n", 4, 16 * GIB), spark(**sections))
+        compute([Node("n", 4, 16 * GIB)], spark(**sections))
 
 
 def test_a_driver_and_a_worker_that_do_not_fit_together() -> None:
     with pytest.raises(SettingsError, match="memory"):
-        compute(Node("n", 4, 8 * GIB), spark(driver={"memory": "64g"}, worker={"memory": "64g"}))
+        compute([Node("n", 4, 8 * GIB)], spark(driver={"memory": "64g"}, worker={"memory": "64g"}))
 
 
 def test_many_cores_and_little_memory_still_give_a_cluster() -> None:
     node = Node("n", 32, 4 * GIB)
-    sizes = compute(node, Spark())
+    sizes = compute([node], Spark())
     fits(node, Spark(), sizes)

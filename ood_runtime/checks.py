@@ -1,0 +1,81 @@
+"""What is proven of several services together: before the session is ready, and as long as it lives."""
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ood_runtime import failures
+from ood_runtime.service import Answer, Check
+from ood_runtime.status import Status
+
+
+@dataclass
+class _State:
+    """A check, and how it stands."""
+
+    check: Check
+    began: float | None = None
+    look_at: float = 0.0
+    ready: bool = False
+
+
+class Checks:
+    """The checks of a plan. ``root`` is the session's directory."""
+
+    def __init__(self, checks: Iterable[Check], root: Path, status: Status) -> None:
+        self._states = [_State(check) for check in checks]
+        self._root = root
+        self._status = status
+        for state in self._states:
+            status.service(state.check.name, "waiting", log=state.check.log)
+
+    def all_ready(self) -> bool:
+        """Whether everything is proven."""
+        return all(state.ready for state in self._states)
+
+    def before(self, ready: Collection[str], given_up: Collection[str]) -> None:
+        """Look at what is due, while the session starts; ``ready`` and ``given_up`` are names of services.
+
+        Raises NotReadyError or ServiceDiedError when a check was not met in its time, or never can be.
+        """
+        for state in self._states:
+            if not state.ready and self._is_due(state, ready):
+                answer = self._look(state, given_up, state.check.probe_seconds)
+                if answer.ready:
+                    state.ready = True
+                    self._tell(state, answer)
+                elif answer.hopeless:
+                    raise failures.hopeless(self._root, state.check, answer.hopeless)
+                elif state.began is not None and time.monotonic() - state.began > state.check.ready_seconds:
+                    raise failures.not_ready(self._root, state.check, answer.detail)
+
+    def after(self, given_up: Collection[str]) -> None:
+        """Look at what is due, while the session lives: whatever comes is told, and ends nothing."""
+        for state in self._states:
+            if time.monotonic() >= state.look_at:
+                self._look(state, given_up, state.check.again_seconds)
+
+    def end(self) -> None:
+        """Say that nothing is proven any more."""
+        for state in self._states:
+            self._status.service(state.check.name, "ended", detail="")
+
+    def _is_due(self, state: _State, ready: Collection[str]) -> bool:
+        if state.began is None and set(state.check.after) <= set(ready):
+            state.began = time.monotonic()
+        return state.began is not None and time.monotonic() >= state.look_at
+
+    def _look(self, state: _State, given_up: Collection[str], again: float) -> Answer:
+        answer = state.check.ready(given_up)
+        state.look_at = time.monotonic() + again
+        for notice in answer.notices:
+            self._status.notice_once(notice)
+        if not answer.ready or state.ready:
+            self._tell(state, answer)
+        return answer
+
+    def _tell(self, state: _State, answer: Answer) -> None:
+        if answer.workers:
+            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1]}
+        self._status.service(state.check.name, "ready" if state.ready else "starting", detail=answer.detail)

@@ -1,0 +1,64 @@
+"""OpenPBS and PBS Professional: one pbsdsh for each worker on another node (see ``ood_runtime.pbsdsh``)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ood_runtime import launcher_programs, own_node, pbsdsh
+from ood_runtime.allocation import Allocation, Launch, Task
+from ood_runtime.own_node import Told
+from ood_runtime.settings import Settings
+
+_CONFIGURATION = "/etc/pbs.conf"
+
+
+class Pbs:
+    """A job of OpenPBS or PBS Professional."""
+
+    name = "pbs"
+
+    def detect(self, environment: Mapping[str, str]) -> bool:
+        """PBS_JOBID, and nothing that only Torque sets."""
+        return pbsdsh.is_job(environment) and not pbsdsh.is_torque(environment)
+
+    def allocation(self, environment: Mapping[str, str], directory: Path, settings: Settings) -> Allocation:
+        """The hosts of PBS_NODEFILE, ours first.
+
+        It has a line for each MPI process, and NCPUS is what one chunk has (or its ompthreads): the larger of the
+        two is what the job is sure to have on a host. A worker finds NCPUS of its own host in its task.
+        """
+        found = pbsdsh.slots(pbsdsh.lines(environment))
+        chunk = environment.get("NCPUS", "")
+        told = [Told(host, max(count, int(chunk) if chunk.isdecimal() else 0)) for host, count in found.items()]
+        own = pbsdsh.own_place(environment, list(found))
+        told[own] = Told(told[own].host, told[own].cpus, gpus=own_node.visible_gpus(environment))
+        return Allocation(
+            launcher=self.name,
+            job_id=environment.get("PBS_JOBID", "unknown"),
+            nodes=own_node.nodes(told, own),
+            directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
+        )
+
+    def commands(
+        self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]
+    ) -> tuple[Launch, ...]:
+        """One pbsdsh for each task; it is in PBS_EXEC/bin, which is often not on a job's PATH."""
+        if not tasks:
+            return ()
+        program = launcher_programs.find(
+            "pbsdsh", environment, _programs(environment), "add the directory of PBS' programs to PATH"
+        )
+        return pbsdsh.commands(program, allocation, script, tasks, environment)
+
+
+def _programs(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where PBS keeps its programs: PBS_EXEC, of the environment or the configuration file (pbs.conf(5))."""
+    try:
+        text = Path(environment.get("PBS_CONF_FILE") or _CONFIGURATION).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    configured = re.findall(r"^\s*PBS_EXEC\s*=\s*\"?([^\"\s]+)", text, re.MULTILINE)
+    return tuple(f"{place}/bin" for place in (environment.get("PBS_EXEC"), *configured, "/opt/pbs") if place)
+
+
+LAUNCHER = Pbs()

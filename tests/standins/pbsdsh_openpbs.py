@@ -1,0 +1,117 @@
+"""pbsdsh of OpenPBS 19.1 to 23.06, and of the main branch after it (STANDIN_VERSION=main), which has -h.
+
+Keeps to what was measured on 23.06: options are looked for behind the program too; -n and -c wrap around; tasks get
+none of the caller's environment or directory, no standard output but the job's, umask 077, a PBS_TASKNUM in
+hexadecimal digits and no PBS_VNODENUM; tasks on the first host have no PBS_NODEFILE; the exit status is 0 whatever
+they do; of local and remote tasks under one pbsdsh, the remote ones never get its signals.
+
+Lacks: -s, -v and -o do nothing; vnodes, sandbox=PRIVATE, pbs_tmrsh; a task cannot call pbsdsh itself.
+"""
+
+import getopt
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from tests.standins import jobs, mom
+
+NEEDED = ("PBS_JOBID", "PBS_JOBCOOKIE", "PBS_NODENUM", "PBS_TASKNUM", "PBS_MOMPORT")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tasks and wait for them."""
+    copies, line, program = _parse(arguments)
+    if not os.environ.get("PBS_ENVIRONMENT"):
+        return _fail("not executing under PBS")
+    if any(name not in os.environ for name in NEEDED):
+        return _fail("tm_init failed, rc = TM_EBADENVIRONMENT (17003)")
+    hosts = jobs.node_lines()
+    if line is not None:
+        chosen = [line % len(hosts)]
+    else:
+        chosen = [index % len(hosts) for index in range(len(hosts) if copies is None else copies)]
+    return _wait([_start(program, hosts, index, number) for number, index in enumerate(chosen)])
+
+
+def _parse(arguments: list[str]) -> tuple[int | None, int | None, list[str]]:
+    known = "c:n:h:svo" if os.environ.get("STANDIN_VERSION") == "main" else "c:n:svo"
+    copies = line = None
+    try:
+        options, program = getopt.gnu_getopt(arguments, known)
+        for name, value in options:
+            if name == "-c":
+                copies = int(value)
+            elif name == "-n":
+                line = int(value)
+            elif name == "-h":
+                line = jobs.node_lines().index(value)
+    except (getopt.GetoptError, ValueError):
+        _usage()
+    if not program or (copies is not None and line is not None) or min(copies or 0, line or 0) < 0:
+        _usage()
+    return copies, line, program
+
+
+def _start(program: list[str], hosts: list[str], index: int, number: int) -> tuple[socket.socket, int]:
+    node = list(dict.fromkeys(hosts)).index(hosts[index])
+    home = jobs.home()
+    env = {
+        "TZ": "UTC",
+        "PATH": "/bin:/usr/bin",
+        "HOME": str(home),
+        "TMPDIR": str(jobs.directory() / "tmp"),
+        "NCPUS": os.environ.get("NCPUS", "1"),
+        "OMP_NUM_THREADS": os.environ.get("NCPUS", "1"),
+        "PBS_ENVIRONMENT": "PBS_BATCH",
+        "PBS_JOBID": os.environ["PBS_JOBID"],
+        "PBS_JOBCOOKIE": os.environ["PBS_JOBCOOKIE"],
+        "PBS_JOBDIR": str(home),
+        "PBS_MOMPORT": os.environ["PBS_MOMPORT"],
+        "PBS_NODENUM": str(node),
+        "PBS_TASKNUM": f"{node << 28 | number + 2:08X}",
+        **({"PBS_NODEFILE": str(jobs.node_file())} if node else {}),
+    }
+    connection = mom.connect()
+    output, task = str(jobs.output()), {"argv": program, "env": env, "cwd": str(home), "host": hosts[index]}
+    mom.spawn(connection, **task, umask=0o077, slots=0, output=output, on_close=mom.KEEP)
+    return connection, node
+
+
+def _wait(tasks: list[tuple[socket.socket, int]]) -> int:
+    def pass_on(number: int, _: object) -> NoReturn:
+        # What was measured: beside a local task, no remote one hears of it.
+        for connection, node in tasks:
+            if node == 0 or all(other for _, other in tasks):
+                mom.send_signal(connection, number)
+        os._exit(1)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    waiting = {connection: number for number, (connection, _) in enumerate(tasks)}
+    while waiting:
+        for connection in select.select(list(waiting), [], [])[0]:
+            status = mom.wait(connection)
+            task = waiting.pop(connection)
+            if status:
+                shown = status if status > 0 else 256 - status
+                print(f"pbsdsh: task 0x{task:08X} exit status {shown}", flush=True)
+    return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"pbsdsh: {reason}", file=sys.stderr)
+    return 1
+
+
+def _usage() -> NoReturn:
+    name = Path(sys.argv[0]).name
+    print(f"Usage: {name} [-c copies][-s][-v][-o] -- program [args...]", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
