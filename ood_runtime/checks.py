@@ -9,6 +9,8 @@ from ood_runtime import failures
 from ood_runtime.service import Answer, Check
 from ood_runtime.status import Status
 
+_INCOMPLETE_SECONDS = 2.0  # between two looks while something is missing
+
 
 @dataclass
 class _State:
@@ -54,7 +56,14 @@ class Checks:
         """Look at what is due, while the session lives: whatever comes is told, and ends nothing."""
         for state in self._states:
             if time.monotonic() >= state.look_at:
-                self._look(state, given_up, state.check.again_seconds)
+                answer = self._look(state, given_up, state.check.again_seconds)
+                if not answer.workers or answer.workers[0] < answer.workers[1]:
+                    state.look_at = time.monotonic() + min(_INCOMPLETE_SECONDS, state.check.again_seconds)
+
+    def look_soon(self) -> None:
+        """Something has just ended: what was proven may no longer hold."""
+        for state in self._states:
+            state.look_at = 0.0
 
     def end(self) -> None:
         """Say that nothing is proven any more."""
@@ -77,5 +86,5 @@ class Checks:
 
     def _tell(self, state: _State, answer: Answer) -> None:
         if answer.workers:
-            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1]}
+            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
         self._status.service(state.check.name, "ready" if state.ready else "starting", detail=answer.detail)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ood_runtime import ports, spark_trouble
+from ood_runtime import ports, spark_trouble, worker_list
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
@@ -100,11 +100,13 @@ class SparkWorkers:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}", hopeless=hopeless)
         alive = int(state.get("aliveworkers", 0))
-        details = [f"{alive} of {self.total} workers", *spark_trouble.lost(state.get("workers", ()))]
+        each = worker_list.each(state.get("workers", ()))
+        details = [f"{alive} of {self.total} workers", *worker_list.lost(each)]
         return Answer(
             ready=state.get("status") == "ALIVE" and alive >= self.wanted,
             detail="; ".join([*details, *(trouble.text for trouble in troubles.values() if not trouble.failed)][:5]),
             workers=(alive, self.total),
+            each=each,
             hopeless=hopeless,
             notices=tuple(trouble.text for trouble in troubles.values() if trouble.failed),
         )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Answer:
 
     ``detail`` is for people, and ``notices`` are what they should still know later. ``port_lost`` says that somebody
     else listens where the service should; ``hopeless`` says why it can never become ready.
-    ``workers`` are those that are there and those that there will be, where the probe counts them.
+    ``workers`` are those that are there and those that there will be, where the probe counts them, and ``each`` has
+    one entry for every one that is known.
     """
 
     ready: bool
@@ -21,6 +22,7 @@ class Answer:
     port_lost: bool = False
     hopeless: str = ""
     workers: tuple[int, int] | None = None
+    each: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_runtime import gpus, spark_jvm, spark_worker_script, ui_filter
+from ood_runtime import gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
@@ -123,6 +123,7 @@ def _arguments(context: Context, offer: Offer, rank: int, devices: list[str] | N
     program += ["--cores", offer.cores, "--memory", memory.spark(offer.memory)]
     program += ["--work-dir", context.directories.scratch / "spark" / "work"]
     system = gpus.properties(context, rank, devices)
+    system |= worker_list.id_property(rank, context.allocation.nodes[0].host)
     # Read when the worker's RPC is up and before it looks for its master: there it waits until that listens.
     # A worker that came too early would ask again after 5 to 15 s.
     gate = _gate(context, rank)

@@ -55,7 +55,7 @@ class Status:
     ends_at: float | None = None
     pid: int = field(default_factory=os.getpid)
     services: dict[str, ServiceStatus] = field(default_factory=dict)
-    workers: dict[str, int] | None = None
+    workers: dict[str, Any] | None = None
     notices: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     listeners: list[Listener] = field(default_factory=list)

@@ -269,6 +269,7 @@ class Supervisor:
         process.returncode = status  # reaped here, not by subprocess
         processes.send_group(process.pid, signal.SIGKILL)
         running.process, running.ready, running.let_go = None, False, False
+        self._checks.look_soon()
         if service.background:
             running.given_up = True
             self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")

@@ -21,6 +21,8 @@ _COLOURS = {
     "failed": "red",
 }
 _BAR = 24
+_WORKERS = 20  # lines
+GIB = 1 << 30
 
 
 @click.command("status")
@@ -78,6 +80,7 @@ def table(state: dict[str, Any], now: float) -> str:
             click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>14}{'RESTARTS':>10}   DETAIL", dim=True),
         ]
         lines += [_row(service, state["ended_at"] or now) for service in services]
+    lines += _each_worker(state)
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
     error = state.get("error")
     if error:
@@ -85,6 +88,22 @@ def table(state: dict[str, Any], now: float) -> str:
         lines += [f"log: {error['log']}"] if error.get("log") else []
         lines += [f"what to do: {error['remedy']}"] if error.get("remedy") else []
     return "\n".join(lines)
+
+
+def _each_worker(state: dict[str, Any]) -> list[str]:
+    """One line for each worker of a cluster that has several, those that are lost first."""
+    each = (state.get("workers") or {}).get("each") or []
+    if len(each) < 2 or state["ended_at"]:
+        return []
+    rows = [
+        f"{'' if worker['rank'] is None else worker['rank']:>6}  {worker['host']:<24}"
+        f"{_colour('ready' if worker['alive'] else 'failed', 8, 'alive' if worker['alive'] else 'lost')}"
+        f"{worker['cores']:>6}{worker['memory'] / GIB:>10.1f} GiB"
+        for worker in sorted(each, key=lambda worker: bool(worker["alive"]))
+    ]
+    more = [f"and {len(rows) - _WORKERS} more: --json has all"] if len(rows) > _WORKERS else []
+    head = click.style(f"{'WORKER':>6}  {'NODE':<24}{'STATE':<8}{'CORES':>6}{'MEMORY':>14}", dim=True)
+    return ["", head, *rows[:_WORKERS], *more]
 
 
 def _row(service: dict[str, Any], now: float) -> str:
@@ -112,8 +131,8 @@ def _bar(done: int, of: int) -> str:
     return click.style("━" * full, fg="green") + click.style("━" * (_BAR - full), dim=True)
 
 
-def _colour(state: str, width: int = 0) -> str:
-    return click.style(f"{state:<{width}}", fg=_COLOURS.get(state))
+def _colour(state: str, width: int = 0, text: str = "") -> str:
+    return click.style(f"{text or state:<{width}}", fg=_COLOURS.get(state))
 
 
 def duration(seconds: float) -> str:

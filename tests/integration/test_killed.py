@@ -134,7 +134,7 @@ def test_spark_comes_back(at: Place) -> None:
             before = pid_of(session, service)
             kill(before)
             soon(lambda s=service, b=before: pid_of(session, s) not in (b, None), f"new {service}")  # type: ignore[misc]
-            soon(lambda s=service: (state_of(session, s) or {}).get("state") == "ready", f"ready {service}", 60)  # type: ignore[misc]
+            soon(lambda: (state_of(session, "spark-cluster") or {}).get("detail") == "1 of 1 workers", "the worker", 60)
             assert client.run(kernel, SUM).strip() == "499500", service
         client.close()
         _kill_until_it_gives_up(session)

@@ -50,7 +50,10 @@ def test_the_whole(at: Place) -> None:
             connection = session.connection()
             assert set(connection) == KEYS
             assert stat.S_IMODE((directory / "connection.yml").stat().st_mode) == 0o600
-            assert all((state_of(session, name) or {})["state"] == "ready" for name in ("jupyter", "spark-worker"))
+            states = {
+                name: (state_of(session, name) or {})["state"] for name in ("jupyter", "spark-worker", "spark-cluster")
+            }
+            assert states == {"jupyter": "ready", "spark-worker": "running", "spark-cluster": "ready"}
             client = log_in(connection)
             assert client.run(client.start_kernel(), "sc.parallelize(range(1000)).sum()").strip() == "499500"
             client.close()
