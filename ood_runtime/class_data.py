@@ -18,7 +18,7 @@ from ood_runtime.private_files import distrust
 from ood_runtime.spark_home import Spark
 
 # Goes up whenever an archive is made in another way, so that nobody uses an old one.
-RECIPE = 2
+RECIPE = 3
 
 # What only drivers and executors use, and what daemons use most: a JVM opens every jar of its class path once, and
 # looks into one after the other for each class that is in no archive.
@@ -35,15 +35,15 @@ _AOT_LOG_TAG = 25
 
 @dataclass(frozen=True)
 class Archives:
-    """The archives for one pair of Java and Spark.
+    """The archives for one pair of Java and Spark; None for what this Java cannot use with this Spark.
 
     ``conf_dir`` is an empty directory: executors find their archive only when the Worker runs with
     it as SPARK_CONF_DIR, since it stands in their class path.
     """
 
     directory: Path
-    daemon: Path
-    driver: Path
+    daemon: Path | None
+    driver: Path | None
     executor: Path | None
     conf_dir: Path
 
@@ -60,17 +60,23 @@ def find(java: Java, spark: Spark, directories: Sequence[Path]) -> Archives | No
 
 
 def _is_usable(archives: Archives) -> bool:
-    files = [archives.daemon, archives.driver, archives.conf_dir]
-    if archives.executor:
-        files.append(archives.executor)
+    files = [*(archives.directory / name for name in (DAEMON, DRIVER, EXECUTOR)), archives.conf_dir]
     return all(path.exists() for path in files) and not any(distrust(path) for path in files)
 
 
 def at(directory: Path, name: str) -> Archives:
     """The archives called ``name`` (a ``key``) under ``directory``."""
     home = directory.absolute() / name
-    executor = home / EXECUTOR
-    return Archives(home, home / DAEMON, home / DRIVER, executor if executor.exists() else None, home.parent / "conf")
+    found = {kind: home / kind if _has_content(home / kind) else None for kind in (DAEMON, DRIVER, EXECUTOR)}
+    return Archives(home, found[DAEMON], found[DRIVER], found[EXECUTOR], home.parent / "conf")
+
+
+def _has_content(path: Path) -> bool:
+    """An empty file says that there cannot be an archive, so that nobody builds it again and again."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def key(java: Java, spark: Spark) -> str:

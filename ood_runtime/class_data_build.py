@@ -60,7 +60,7 @@ def build(java: Java, spark: Spark, directory: Path, *, log: Log, python: Path |
                 _write(java, training, made / archive)
                 if not _accepted(java, training, made / archive):
                     log(f"Java {java.version} cannot use {archive} with this Spark: going without it")
-                    (made / archive).unlink()
+                    (made / archive).write_bytes(b"")
             made.rename(directory / name)
     log(f"class-data archives are ready in {directory / name}")
     return class_data.at(directory, name)

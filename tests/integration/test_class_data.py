@@ -54,6 +54,7 @@ def test_a_build_that_every_jvm_accepts(pair: tuple[Java, Spark], cache: Path) -
     slf4j = [str(jar) for jar in pair[1].jars if jar.name.startswith("slf4j-api-")]
     if pair[1].release >= (4, 0):
         executor_path += "".join(f"{jar}:" for jar in slf4j)
+    assert archives.daemon and archives.driver
     assert accepts(pair[0], archives.daemon, class_data.daemon_classpath(pair[1]))
     assert accepts(pair[0], archives.driver, class_data.classpath(pair[1]))
     # Java 21 takes none for executors of Spark 4; whoever keeps one must be able to use it.

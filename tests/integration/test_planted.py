@@ -77,8 +77,8 @@ def test_planted_archives(at: Place, mallory: Account) -> None:
     )
     archives.conf_dir.mkdir(parents=True)
     archives.directory.mkdir()
-    for archive in (archives.daemon, archives.driver):  # what is in them only a JVM would see
-        archive.touch()
+    for name in ("daemon.jsa", "driver.jsa", "executor.jsa"):
+        (archives.directory / name).write_text("only a JVM would see what is in here")
     for owner, used in ((mallory, False), (user_of_tests(), True)):
         subprocess.run(["chown", "-R", f"{owner.uid}:{owner.gid}", str(cache)], check=True)
         subprocess.run(["chmod", "-R", "u+rwX,go+rX,go-w", str(cache)], check=True)

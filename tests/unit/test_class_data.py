@@ -39,12 +39,13 @@ def spark(tmp_path: Path) -> Spark:
     return Spark(tmp_path, "4.3.0", "2.13", jars)
 
 
-def put_archives(cache: Path, spark: Spark, *, executor: bool = True) -> Path:
+def put_archives(cache: Path, spark: Spark, *, empty: str = "") -> Path:
     home = cache / class_data.key(JAVA, spark)
     home.mkdir(mode=0o755)
     (cache / "conf").mkdir(mode=0o755)
-    for name in ("daemon.jsa", "driver.jsa", *(["executor.jsa"] if executor else [])):
-        (home / name).touch(0o600)
+    for name in ("daemon.jsa", "driver.jsa", "executor.jsa"):
+        (home / name).write_text("" if name == empty else "classes")
+        (home / name).chmod(0o600)
     return home
 
 
@@ -64,12 +65,18 @@ def test_no_archives(cache: Path, spark: Spark) -> None:
     assert class_data.find(JAVA, spark, [cache]) is None
 
 
-def test_an_executor_archive_is_optional(cache: Path, spark: Spark) -> None:
-    put_archives(cache, spark, executor=False)
+@pytest.mark.parametrize("empty", ["daemon.jsa", "driver.jsa", "executor.jsa"])
+def test_what_a_java_refuses_is_remembered_and_not_used(cache: Path, spark: Spark, empty: str) -> None:
+    put_archives(cache, spark, empty=empty)
     found = class_data.find(JAVA, spark, [cache])
-    assert found is not None
-    assert found.executor is None
-    assert class_data.executor_options(JAVA, found) == ()
+    assert found is not None, "it would be built again by every session"
+    options = {
+        "daemon.jsa": class_data.daemon_options(JAVA, found),
+        "driver.jsa": class_data.driver_options(JAVA, found),
+        "executor.jsa": class_data.executor_options(JAVA, found),
+    }
+    used = {name for name, of in options.items() if any("SharedArchiveFile" in option for option in of)}
+    assert used == set(options) - {empty}
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
