@@ -1,4 +1,4 @@
-"""Start the services of a plan, watch them, end them. The only module that starts a program of a session.
+"""Start the services of a plan, watch them, end them.
 
 One loop, in one thread, acts on what happened: a child ended, a signal came, a probe is due. Signal handlers
 only take note, so that a signal is safe at any moment.
@@ -14,12 +14,12 @@ from types import TracebackType
 
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.checks import Checks
-from ood_runtime.errors import MissingError, SessionError
 from ood_runtime.gate import open_wide
 from ood_runtime.plan import Plan
 from ood_runtime.service import Answer, Service
 from ood_runtime.session import Session, stop_asked
 from ood_runtime.signals import SIGNALS
+from ood_runtime.spawn import spawn
 from ood_runtime.status import Status
 
 _PROBE_SECONDS = 0.04  # between two looks at a service that is not ready
@@ -210,39 +210,13 @@ class Supervisor:
         service = running.service
         if service.gate is not None:
             service.gate.unlink(missing_ok=True)
-        log = self._open_log(service)
+        log = logs.open_for_service(self._session.root / service.log, needed=not self._published)
         try:
-            running.process = subprocess.Popen(
-                service.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=service.complete(self._environment),
-                cwd=service.directory,
-                start_new_session=True,
-                preexec_fn=_in_child,  # noqa: PLW1509  (this process has one thread)
-            )
-        except OSError as error:
-            raise MissingError(
-                f"cannot start {service.name}: {error.filename or service.argv[0]}: {error.strerror}",
-                remedy="see `ood-runtime doctor`",
-            ) from error
+            running.process = spawn(service, self._environment, log)
         finally:
             os.close(log)
         running.started = time.monotonic()
         self._status.service(service.name, "starting", pid=running.process.pid)
-
-    def _open_log(self, service: Service) -> int:
-        path = self._session.root / service.log
-        try:
-            return logs.create(path)
-        except OSError as error:
-            if self._published:  # better without a log than without the session
-                return os.open(os.devnull, os.O_WRONLY)
-            raise SessionError(
-                f"cannot write the log {path}: {error.strerror}",
-                remedy="see that the session's directory has room (`df`, `quota`) and holds no link in that place",
-            ) from error
 
     def _turn(self, seconds: float) -> None:
         """Wait up to ``seconds`` for something to happen, and act on it."""
@@ -274,7 +248,7 @@ class Supervisor:
             running.given_up = True
             self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")
             return
-        if not self._published and any(ports.listeners(port) for port in service.ports):
+        if not self._published and any(map(_taken, service.ports)):
             raise PortLostError(f"another program took a port of {service.name}")
         if self._published and service.essential and status == 0:
             raise EndAskedError(f"{service.name} was shut down", 0)
@@ -308,7 +282,7 @@ class Supervisor:
                 running.process = None
 
 
-def _in_child() -> None:
-    """Between fork and exec: end with the supervisor, and take signals as any program does."""
-    kernel.die_with_parent(signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+def _taken(port: int) -> bool:
+    """Whether somebody listens there who is none of ours, such as a child that a dead service has left."""
+    found = ports.listeners(port)
+    return bool(found) and not ports.ours(found, processes.descendants())

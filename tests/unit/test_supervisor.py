@@ -1,5 +1,6 @@
 """The supervisor starts small real programs: their order, what they get, and how a start can fail."""
 
+import shlex
 import signal
 import socket
 import sys
@@ -144,6 +145,23 @@ def test_a_port_that_another_program_took(scene: Scene, in_child: InChild) -> No
             scene.run([service("web", ready=Listening((port,)), ports=(port,))], nothing)
 
     with pytest.raises(PortLostError, match="another program listens on port"):
+        in_child(scenario)
+
+
+def test_a_service_that_dies_and_leaves_a_listener(scene: Scene, in_child: InChild, tmp_path: Path) -> None:
+    """Its own child is nobody who took the port."""
+    listen = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); print(1, flush=True); time.sleep(9)"
+
+    def scenario() -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        child = f'setsid {sys.executable} -c "{listen.format(port=port)}"'
+        pipe = shlex.quote(str(tmp_path / "pipe"))
+        script = f"mkfifo {pipe}; {child} >{pipe} & read line <{pipe}; exit 3"
+        scene.run([service("web", script, ready=Exists(Path("/nonexistent")), ports=(port,))], nothing)
+
+    with pytest.raises(ServiceDiedError, match="web ended with exit status 3"):
         in_child(scenario)
 
 
