@@ -26,7 +26,8 @@ class Allocation:
     """The nodes of this job, the first of which runs this program.
 
     ``directory`` is where the job's files belong, and ``ends_at`` the end of its wall time in
-    seconds since 1970, if there is one.
+    seconds since 1970, if there is one. ``environment`` is for what users start from the session, so that they can use
+    the scheduler's own programs there.
     """
 
     launcher: str
@@ -34,6 +35,7 @@ class Allocation:
     nodes: tuple[Node, ...]
     directory: Path
     ends_at: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

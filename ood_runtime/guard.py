@@ -18,7 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ood_runtime import kernel
-from ood_runtime.signals import END_SIGNALS, SIGNALS, heard
+from ood_runtime.signals import END_SIGNALS, SIGNALS, STOP_SIGNAL, heard
 
 Announce = Callable[[Path, str], None]
 
@@ -30,7 +30,7 @@ def run(work: Callable[[Announce], int]) -> int:
     """
     kernel.adopt_orphans()
     read_end, write_end = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*END_SIGNALS, STOP_SIGNAL))
     guard = os.getpid()
     child = os.fork()
     if child == 0:
@@ -54,7 +54,7 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
     try:
         kernel.die_with_parent(signal.SIGTERM)
         SIGNALS.install()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*END_SIGNALS, STOP_SIGNAL))
         if os.getppid() == guard:
 
             def announce(directory: Path, identifier: str) -> None:
@@ -81,9 +81,9 @@ def _forward_signals(child: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended, and is being cleared up after
             os.kill(child, number)
 
-    for number in heard():
+    for number in (*heard(), STOP_SIGNAL):
         signal.signal(number, forward)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*END_SIGNALS, STOP_SIGNAL))
 
 
 def _clear_up(directory: str, identifier: str, number: int) -> None:

@@ -4,9 +4,10 @@ The order is the contract. The portal takes connection.yml as the sign that the 
 written last, and is the first thing to go.
 """
 
+import os
 import shlex
 
-from ood_runtime import connection, ports, secret
+from ood_runtime import connection, ports, processes, secret
 from ood_runtime.errors import MissingError, OodRuntimeError
 from ood_runtime.guard import Announce
 from ood_runtime.plan import Grant, Outline, Plan
@@ -31,7 +32,12 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
             announce(session.root, session.id)
             status = _status(session, outline, progress)
             with Supervisor(
-                session, status, request.environment, outline.stop_seconds, spared=planner.pid
+                session,
+                status,
+                request.environment,
+                outline.stop_seconds,
+                spared=planner.pid,
+                job_script=_job_script(outline),
             ) as supervisor:
                 try:
                     plan = _start(planner, outline, session, supervisor)
@@ -52,6 +58,17 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
                     status.fail(_in_words(error))
                     raise
     return 0
+
+
+def _job_script(outline: Outline) -> int | None:
+    """The process of the job's script; None outside of a job.
+
+    A job ends with its script, but a scheduler that knows processes by their parents forgets what the script started
+    in the background. The script leads the session that we are in (setsid(2)), or under Slurm, whose leader of the
+    session is gone by then, the process group.
+    """
+    leaders = (os.getsid(0), os.getpgrp()) if outline.allocation.job_id else ()
+    return next((leader for leader in leaders if processes.started_at(leader)), None)
 
 
 def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:

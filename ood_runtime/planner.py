@@ -17,6 +17,7 @@ from ood_runtime import kernel
 from ood_runtime.errors import OodRuntimeError, ServiceDiedError
 from ood_runtime.plan import Directories, Grant, Outline, Plan
 from ood_runtime.request import Request
+from ood_runtime.signals import END_SIGNALS, STOP_SIGNAL
 
 
 class Planner:
@@ -74,7 +75,7 @@ def _serve(request: Request, connection: socket.socket) -> None:
     """The child: never returns."""
     kernel.die_with_parent(signal.SIGKILL)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (*END_SIGNALS, STOP_SIGNAL):
         signal.signal(number, signal.SIG_IGN)  # the parent hears them, and closes the connection
     exit_status = 1
     try:

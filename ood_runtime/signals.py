@@ -5,8 +5,10 @@ import signal
 import socket
 from types import FrameType
 
-END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-STOP_SIGNAL = signal.SIGUSR1  # from `ood-runtime stop` on the same node
+# SIGUSR2 is what Grid Engine sends ahead of SIGKILL to jobs submitted with -notify (queue_conf(5)).
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+# From `ood-runtime stop` on the same node; also a usual choice for a warning ahead of the wall time's end.
+STOP_SIGNAL = signal.SIGUSR1
 
 
 def heard() -> list[signal.Signals]:

@@ -7,6 +7,7 @@ Facts are from srun(1) and the source of Slurm 20.11 to 25.05, and measured on 2
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from signal import Signals
 
 from ood_runtime import launcher_programs, own_node, slurm_job
 from ood_runtime.allocation import Allocation, Launch, Node, Task
@@ -27,6 +28,7 @@ _OPTIONS = (
     "--cpu-bind=none",
     "--mpi=none",
     "--job-name=spark-workers",
+    "--disable-status",  # passes SIGINT on at once; at SIGTERM srun has the workers killed, and their files stay
 )
 
 # What a job inherits from its own options, or users set for their own steps, and would change this one: it would
@@ -64,6 +66,7 @@ class Slurm:
             nodes=own_node.nodes(told, own, tells_memory=True),
             directory=directory,
             ends_at=slurm_job.ends_at(environment),
+            environment=_for_users(environment),
         )
 
     def commands(
@@ -87,7 +90,16 @@ class Slurm:
         for options in _steps(allocation, tasks, environment):
             argv += [*([":"] if argv else []), *_OPTIONS, *options, *program]
         removed: dict[str, str | None] = {name: None for name in sorted(environment) if _IN_THE_WAY.fullmatch(name)}
-        return (Launch(argv=(srun, *argv), ranks=ranks, environment=removed),)
+        return (Launch(argv=(srun, *argv), ranks=ranks, environment=removed, stop_signal=Signals.SIGINT),)
+
+
+def _for_users(environment: Mapping[str, str]) -> dict[str, str]:
+    """What lets srun and mpiexec work in a notebook: beside the workers, and with the notebook's own environment.
+
+    Open OnDemand submits with --export=NONE, which leaves the job's steps without a PATH.
+    """
+    everything = {"SLURM_EXPORT_ENV": "ALL"} if environment.get("SLURM_EXPORT_ENV") == "NONE" else {}
+    return {"SLURM_OVERLAP": "1", **everything}
 
 
 def _steps(allocation: Allocation, tasks: Sequence[Task], environment: Mapping[str, str]) -> Iterator[list[str]]:

@@ -254,24 +254,27 @@ def _require(cgroups: bool) -> None:
 def _state_directory() -> Iterator[Path]:
     """A new one, which is locked for as long as this process lives; what others left is removed."""
     STATES.mkdir(mode=0o755, exist_ok=True)
-    for left in STATES.glob("machines-*/lock"):
-        with suppress(OSError), left.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove_cgroups(left.parent.name)
-            shutil.rmtree(left.parent, ignore_errors=True)
-    state = Path(tempfile.mkdtemp(prefix="machines-", dir=STATES))
-    state.chmod(0o755)
-    user = user_of_tests()
-    (state / "shared").mkdir()
-    os.chown(state / "shared", user.uid, user.gid)
-    # Locked before it is there under this name.
-    with (state / "new-lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (state / "new-lock").rename(state / "lock")
-        try:
-            yield state
-        finally:
-            shutil.rmtree(state, ignore_errors=True)
+    with ExitStack() as stack:
+        with (STATES / "lock").open("wb") as all_of_them:
+            fcntl.flock(all_of_them, fcntl.LOCK_EX)
+            for left in STATES.glob("machines-*"):
+                _remove_left(left)
+            state = Path(tempfile.mkdtemp(prefix="machines-", dir=STATES))
+            stack.callback(shutil.rmtree, state, ignore_errors=True)
+            fcntl.flock(stack.enter_context((state / "lock").open("wb")), fcntl.LOCK_EX)
+        state.chmod(0o755)
+        user = user_of_tests()
+        (state / "shared").mkdir()
+        os.chown(state / "shared", user.uid, user.gid)
+        yield state
+
+
+def _remove_left(state: Path) -> None:
+    """Remove what a process that has ended made."""
+    with suppress(OSError), (state / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_cgroups(state.name)
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _remove_cgroups(name: str) -> None:

@@ -203,6 +203,7 @@ def test_one_srun_for_all_nodes(tmp_path: Path, env: dict[str, str]) -> None:
         "--cpu-bind": "none",
         "--mpi": "none",
         "--job-name": "spark-workers",
+        "--disable-status": "",
         "--nodes": "2",
         "--nodelist": "node02,node03",
         "--ntasks": "4",
@@ -285,3 +286,16 @@ def test_without_srun(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"srun, which .* is not on PATH \(/nowhere\)") as caught:
         LAUNCHER.commands(allocate(tmp_path, JOB), SCRIPT, tasks(1, 1, [1]), {**JOB, "PATH": "/nowhere"})
     assert "Slurm module" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("submitted", "environment"),
+    [
+        ({"SLURM_EXPORT_ENV": "NONE"}, {"SLURM_OVERLAP": "1", "SLURM_EXPORT_ENV": "ALL"}),
+        ({"SLURM_EXPORT_ENV": "PATH"}, {"SLURM_OVERLAP": "1"}),
+        ({}, {"SLURM_OVERLAP": "1"}),
+    ],
+)
+def test_srun_works_in_a_notebook(submitted: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_CPUS_PER_NODE": "4", "SLURMD_NODENAME": "node1"}
+    assert allocate(tmp_path, job | submitted).environment == environment

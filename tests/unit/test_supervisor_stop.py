@@ -16,7 +16,7 @@ from tests.unit.calls import InChild
 from tests.unit.scene import IGNORE, STAY, Exists, Scene, nothing, outcome, service, watch
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2])
 @pytest.mark.parametrize("when", ["start", "watch"])
 def test_signals_end_a_session(scene: Scene, in_child: InChild, number: signal.Signals, when: str) -> None:
     ready = None if when == "watch" else Exists(Path("/nonexistent"))
