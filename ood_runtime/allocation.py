@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,14 +12,16 @@ class Node:
     """One node of the allocation.
 
     ``cpus`` are the processors, ``memory`` the bytes and ``gpus`` the graphics processors that this job may use
-    there. Where the scheduler does not say it of another node, they are those of the first one; the worker
-    looks again on its own node.
+    there. Where the scheduler does not say it of another node (``cpus_told``, ``memory_told``), they are those of the
+    first one; the worker looks on its own node.
     """
 
     host: str
     cpus: int
     memory: int
     gpus: int = 0
+    cpus_told: bool = field(default=True, compare=False)
+    memory_told: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Allocation:
 
     ``directory`` is where the job's files belong, and ``ends_at`` the end of its wall time in
     seconds since 1970, if there is one. ``environment`` is for what users start from the session, so that they can use
-    the scheduler's own programs there.
+    the scheduler's own programs there. Where nobody says or limits how much of a node's memory is the job's,
+    ``unlimited_memory`` is: all of it, what is free, or as large a part as of its processors.
     """
 
     launcher: str
@@ -36,6 +40,7 @@ class Allocation:
     directory: Path
     ends_at: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    unlimited_memory: Literal["all", "free", "part"] = "all"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ood_runtime.secret import MASK, Secret
 # What gives away that a setting is secret; Spark's own spark.redaction.regex is like it.
 SECRET_NAME = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
 _ENTRY = re.compile(r"(?m)^([^\s=]+)=.*$")
+_EXPORT = re.compile(r"""(?m)\bexport ([^\s=]+)=(?:'[^']*'|"[^"]*"|[^\s'"])*""")  # a value may have several lines
 _HASH = re.compile(r"argon2:\$argon2[^'\"\s]*")
 
 
@@ -22,6 +23,9 @@ def mask(content: str | bytes, secrets: Iterable[Secret]) -> str:
     for value in secrets:
         content = content.replace(value.reveal(), MASK)
     content = _ENTRY.sub(lambda entry: f"{entry[1]}={MASK}" if SECRET_NAME.search(entry[1]) else entry[0], content)
+    content = _EXPORT.sub(
+        lambda entry: f"export {entry[1]}={MASK}" if SECRET_NAME.search(entry[1]) else entry[0], content
+    )
     return _HASH.sub(f"argon2:{MASK}", content)
 
 

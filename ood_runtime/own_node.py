@@ -44,6 +44,8 @@ def nodes(told: Sequence[Told], own: int, *, tells_memory: bool = False) -> tupl
             cpus=node.cpus or first.cpus,
             memory=node.memory or first.memory,
             gpus=first.gpus if node.gpus is None else node.gpus,
+            cpus_told=bool(node.cpus),
+            memory_told=bool(node.memory),
         )
         for index, node in enumerate(told)
         if index != own

@@ -64,13 +64,15 @@ def cluster_address(network: str | None, nodes: Sequence[Node], address: str) ->
 
 
 def _of_network(network: str) -> str:
+    up = {name for name, interface in psutil.net_if_stats().items() if interface.isup}
     addresses = [
         (name, ipaddress.ip_address(entry.address.partition("%")[0]))
         for name, entries in psutil.net_if_addrs().items()
         for entry in entries
-        if entry.family in (socket.AF_INET, socket.AF_INET6)
+        # eth0:1 is another name for addresses of eth0.
+        if entry.family in (socket.AF_INET, socket.AF_INET6) and name.partition(":")[0] in up
     ]
-    usable = [(name, address) for name, address in addresses if not address.is_link_local]
+    usable = [(name, address) for name, address in addresses if not (address.is_link_local or address.is_loopback)]
     fitting = sorted((address for name, address in usable if _fits(name, address, network)), key=lambda a: a.version)
     if not fitting:
         there = ", ".join(f"{name} {address}" for name, address in usable)

@@ -99,8 +99,8 @@ class SparkWorkers:
             state = self._ask()
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}", hopeless=hopeless)
-        alive = int(state.get("aliveworkers", 0))
-        each = worker_list.each(state.get("workers", ()))
+        alive, workers = int(state.get("aliveworkers", 0)), state.get("workers", ())
+        each = worker_list.each(workers)
         details = [f"{alive} of {self.total} workers", *worker_list.lost(each)]
         return Answer(
             ready=state.get("status") == "ALIVE" and alive >= self.wanted,
@@ -108,7 +108,10 @@ class SparkWorkers:
             workers=(alive, self.total),
             each=each,
             hopeless=hopeless,
-            notices=tuple(trouble.text for trouble in troubles.values() if trouble.failed),
+            notices=(
+                *(trouble.text for trouble in troubles.values() if trouble.failed),
+                *worker_list.missed(workers, each, {rank for rank, trouble in troubles.items() if trouble.failed}),
+            ),
         )
 
     def _ask(self) -> dict[str, Any]:

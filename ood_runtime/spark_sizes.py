@@ -69,7 +69,12 @@ def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
         )  # a node with many cores and little memory runs fewer
     _check(settings, Offer(max(o.cores for o in offers), max(o.memory for o in offers)), cores, memory)
     executors = settings.workers_per_node * sum(offer.executors(cores, memory) for offer in offers)
-    return Sizes(worker, cores, memory, max(1, executors), driver)
+    if not executors:
+        raise SettingsError(
+            f"no worker has the {cores} cores and {text(memory)} of memory together that an executor would have",
+            remedy="lower spark.executor.cores or spark.executor.memory",
+        )
+    return Sizes(worker, cores, memory, executors, driver)
 
 
 def _driver_memory(node: Node, settings: SparkSettings) -> int:
@@ -109,7 +114,8 @@ def _memory_beside_driver(node: Node, settings: SparkSettings, driver: int) -> i
 def _alone(node: Node, settings: SparkSettings) -> Offer:
     """What each worker offers on a node that has nothing else, as the worker's script computes it there."""
     count = settings.workers_per_node
-    memory = settings.worker.memory or _whole(int((node.memory // count - settings.master_memory) * HEAP_SHARE))
+    # The script counts in whole MiB, and nodes of one kind differ by some: what is planned here must fit there.
+    memory = settings.worker.memory or _whole(int((node.memory * 0.99 // count - settings.master_memory) * HEAP_SHARE))
     if memory < LEAST_EXECUTOR:
         raise SettingsError(
             f"{text(_whole(node.memory))} of memory on {node.host} are too little for Spark's workers there",

@@ -144,7 +144,8 @@ def _gate(context: Context, rank: int) -> Path | None:
 
 
 def _trouble(context: Context) -> Path:
-    return context.directories.private / "spark" / "trouble"
+    # What an earlier session in this directory left there must not be taken for ours.
+    return context.directories.private / "spark" / "trouble" / context.grant.session_id
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ def _on_other_nodes(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> _R
 
 
 def _launcher(context: Context, launch: Launch, *, alone: bool) -> Service:
-    name = "spark-workers" if alone else "spark-workers-" + "-".join(str(rank) for rank in launch.ranks)
+    which = "-".join(map(str, sorted({launch.ranks[0], launch.ranks[-1]})))
+    name = "spark-workers" if alone else f"spark-workers-{which}"
     return Service(
         name=name,
         argv=launch.argv,
@@ -212,6 +214,9 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         cores=settings.worker.cores or 0,
         memory_mib=(settings.worker.memory or 0) // MIB,
         allotted=_rows(context, tasks),
+        exclusive=context.allocation.unlimited_memory != "free",
+        share_memory=context.allocation.unlimited_memory == "part",
+        # Where no scheduler has given us the nodes, others may work there too.
         needed=(software.java.executable, software.spark.home, software.python),
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
@@ -225,11 +230,11 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> tuple[tuple[int, int, int], ...]:
-    """What the job was given on the other nodes, equal neighbours together: last rank, cores, MiB."""
+    """What the job was given on the other nodes, equal neighbours together: last rank, cores, MiB; 0 is unknown."""
     rows: list[tuple[int, int, int]] = []
     for task in tasks:
         node = context.allocation.nodes[task.node]
-        given = (node.cpus, node.memory // MIB)
+        given = (node.cpus if node.cpus_told else 0, node.memory // MIB if node.memory_told else 0)
         if rows and rows[-1][1:] == given:
             rows.pop()
         rows.append((task.rank, *given))

@@ -1,11 +1,14 @@
 """The workers of a cluster one by one, as its master tells them, with the ranks and nodes that people know."""
 
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 MIB = 1 << 20
 _SHOWN = 5
+# Seconds without a word after which a node is missed; a worker says something every 15, and one that crashed is back.
+_PATIENCE = 30.0
 
 # A worker's identifier tells its rank and node, its address does not (spark.worker.idPattern, since Spark 4.0).
 _ID = re.compile(r"worker-(?P<rank>\d+)-(?P<host>.+)-\d{14}-")
@@ -45,3 +48,19 @@ def lost(each: Iterable[Mapping[str, Any]]) -> list[str]:
     nodes = list(dict.fromkeys(str(worker["host"]) for worker in each if not worker["alive"]))
     more = [f"and {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
     return [f"lost {', '.join([*nodes[:_SHOWN], *more])}"] if nodes else []
+
+
+def missed(
+    workers: Iterable[Mapping[str, Any]], each: Iterable[Mapping[str, Any]], failed: Container[object]
+) -> list[str]:
+    """In words, every node without a worker for a while, except for workers (by rank) that left word that they failed.
+
+    ``workers`` are as in the master's answer, ``each`` is what this module's function of that name makes of them.
+    """
+    heard: dict[object, float] = {}
+    for worker in workers:
+        last = float("inf") if worker.get("state") == "ALIVE" else int(worker.get("lastheartbeat") or 0) / 1000
+        heard[worker.get("host")] = max(last, heard.get(worker.get("host"), 0.0))
+    lost = [worker for worker in each if not worker["alive"] and worker["rank"] not in failed]
+    silent = [worker["host"] for worker in lost if time.time() - heard.get(worker["address"], 0.0) > _PATIENCE]
+    return [f"{node} is lost; the session goes on with the other nodes" for node in dict.fromkeys(silent)]

@@ -44,6 +44,7 @@ class GridEngine:
             launcher=self.name,
             job_id=environment.get("JOB_ID", "unknown"),
             nodes=own_node.nodes(told, own),
+            unlimited_memory="part",
             directory=own_node.directory(environment, directory, "SGE_O_WORKDIR"),
         )
 

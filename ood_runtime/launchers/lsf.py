@@ -37,6 +37,7 @@ class Lsf:
             launcher=self.name,
             job_id=environment.get("LSB_JOBID", "unknown"),
             nodes=own_node.nodes(told, own),
+            unlimited_memory="part",
             directory=directory,
         )
 

@@ -36,6 +36,7 @@ class Pbs:
             launcher=self.name,
             job_id=environment.get("PBS_JOBID", "unknown"),
             nodes=own_node.nodes(told, own),
+            unlimited_memory="part",
             directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
         )
 

@@ -60,8 +60,10 @@ class Ssh:
         names = list(dict.fromkeys(settings.ssh.hosts))
         ours = host_lists.place_of([own], names)
         first = own if ours is None else names.pop(ours)
-        nodes = tuple(Node(host, given.cpus, given.memory) for host in (first, *names))
-        return Allocation(launcher=self.name, job_id="", nodes=nodes, directory=directory)
+        nodes = tuple(
+            Node(host, given.cpus, given.memory, cpus_told=False, memory_told=False) for host in (first, *names)
+        )
+        return Allocation(launcher=self.name, job_id="", nodes=nodes, directory=directory, unlimited_memory="free")
 
     def commands(
         self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]

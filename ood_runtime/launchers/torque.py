@@ -33,6 +33,7 @@ class Torque:
             launcher=self.name,
             job_id=environment.get("PBS_JOBID", "unknown"),
             nodes=own_node.nodes(told, own),
+            unlimited_memory="part",
             directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
         )
 

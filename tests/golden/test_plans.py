@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ood_runtime import apps, render
+from ood_runtime import apps, launcher_programs, render
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.apps import jupyter, jupyter_spark
 from ood_runtime.class_data import Archives
@@ -20,9 +20,10 @@ from ood_runtime.connection import text as connection_text
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.launchers import slurm
 from ood_runtime.plan import Directories, File, Grant, Place, Plan
 from ood_runtime.secret import Secret
-from ood_runtime.service import Service
+from ood_runtime.service import Check, Service
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
@@ -88,6 +89,31 @@ def context(settings: Mapping[str, Any] | None = None, **spark: Any) -> Context:
     )
 
 
+def on_three_nodes() -> Context:
+    """A job of Slurm as Open OnDemand submits it, with two workers on each of its nodes, one of which is larger."""
+    alone = context({"spark": {"workers_per_node": 2, "network": "ib*", "worker": {"local_dirs": ["/disk 1"]}}})
+    job = {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_JOB_NODELIST": "node[1-3]",
+        "SLURM_JOB_CPUS_PER_NODE": "8(x2),16",
+        "SLURM_EXPORT_ENV": "NONE",
+        "SLURM_NODEID": "0",
+        "SLURM_TMPDIR": "/scratch/job 7",
+        "TMPDIR": "/scratch/job 7",
+        "BASH_FUNC_module%%": "() {  eval x\n}",
+    }
+    nodes = (Node("node1", 8, 32 * GIB), Node("node2", 8, 32 * GIB), Node("node3", 16, 64 * GIB))
+    allocation = Allocation("slurm", "4711", nodes, Path("/home/ada"))
+    return replace(
+        alone,
+        allocation=allocation,
+        place=Place("node1", "192.0.2.7", "10.1.0.7"),
+        grant=replace(alone.grant, session_id="node1-4711"),
+        environment={**alone.environment, **job},
+        launch=lambda script, tasks: slurm.LAUNCHER.commands(allocation, script, tasks, job),
+    )
+
+
 CONTEXTS = {
     "jupyter": context({"portal": {"origin": "https://ood.example.org"}}),
     "jupyter-own-settings": context(
@@ -121,6 +147,7 @@ CONTEXTS = {
         },
         archives=True,
     ),
+    "jupyter-spark-three-nodes": on_three_nodes(),
 }
 
 
@@ -130,6 +157,7 @@ def fixed_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Spark, "launcher_options", OPTIONS)
     monkeypatch.setattr(jupyter, "_login_shell", lambda: "/bin/bash")
     monkeypatch.setattr("sys.executable", "/opt/ood-runtime/bin/python")
+    monkeypatch.setattr(launcher_programs, "find", lambda name, *_: f"/opt/slurm/bin/{name}")
 
 
 def plan_of(name: str) -> Plan:
@@ -158,20 +186,29 @@ def described(service: Service) -> str:
     lines += [f"after = {list(service.after)}", f"ports = {list(service.ports)}", f"ready = {service.ready!r}"]
     lines += [f"ready_seconds = {service.ready_seconds:g}", f"restarts = {service.restarts}"]
     lines += [f"essential = {service.essential}, background = {service.background}"]
+    lines += ["dispensable"] * service.dispensable
     return "\n".join(lines) + "\n"
+
+
+def looked_after(check: Check) -> str:
+    return (
+        f"[check {check.name}]\nafter = {list(check.after)}\nready = {check.ready!r}\nlog = {check.log}\n"
+        f"ready_seconds = {check.ready_seconds:g}, every {check.probe_seconds:g} s, later {check.again_seconds:g} s\n"
+    )
 
 
 def summary(plan: Plan) -> str:
     """The whole plan but the content of its files."""
     parts = [f"{plan.app}: {plan.url}\n", *(f"notice: {notice}\n" for notice in plan.notices), ""]
     parts += [described(service) + "\n" for service in plan.services]
+    parts += [looked_after(check) + "\n" for check in plan.checks]
     parts += [f"directory {directory}\n" for directory in plan.directories]
     parts += [f"file {file.name}{' executable' * file.executable}{' secret' * file.secret}\n" for file in plan.files]
     return "".join(parts) + "\nconnection.yml:\n" + connection_text(plan.connection)
 
 
 def is_text(file: File) -> bool:
-    return isinstance(file.content, str) or file.name.endswith(".json")
+    return isinstance(file.content, str) or file.name.endswith((".json", ".sh"))
 
 
 def content(file: File) -> str:
@@ -253,8 +290,9 @@ def test_java_reads_its_arguments_as_they_are_meant(plan: Plan) -> None:
         if file.name.endswith(".args"):
             words = java_arguments(content(file))
             assert len(words) == len(content(file).splitlines()), "one argument a line"
-            properties = words[words.index("--properties-file") + 1]
-            assert properties == str(SESSION / "ood-runtime/spark/spark.conf")
+            if file.name != "spark/remote-worker.args":  # each node's script adds what is the node's
+                properties = words[words.index("--properties-file") + 1]
+                assert properties == str(SESSION / "ood-runtime/spark/spark.conf")
             classpath = words[words.index("-cp") + 1].split(":")
             assert str(SPARK / "jars") in {str(Path(entry).parent) for entry in classpath}
 
@@ -292,7 +330,7 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
 
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
-    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf"}
+    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf", "spark/environment.sh"}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 

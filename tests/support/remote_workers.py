@@ -1,4 +1,4 @@
-"""The script of workers on other nodes, run for real on this one with a stand-in for Java, and a stand-in for its master.
+"""The script of workers on other nodes, run for real on this one, with stand-ins for Java and for the master.
 
 The stand-in for Java is a small program that notes what it was started with, waits at its gate as a Spark worker does,
 and then does what the test has told it. It knows no Spark.
@@ -71,7 +71,7 @@ class Master:
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=4096)
 
     def close(self) -> None:
         if self._socket:

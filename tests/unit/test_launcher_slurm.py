@@ -297,5 +297,5 @@ def test_without_srun(tmp_path: Path) -> None:
     ],
 )
 def test_srun_works_in_a_notebook(submitted: dict[str, str], environment: dict[str, str], tmp_path: Path) -> None:
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_CPUS_PER_NODE": "4", "SLURMD_NODENAME": "node1"}
-    assert allocate(tmp_path, job | submitted).environment == environment
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_CPUS_PER_NODE": "4"}
+    assert allocate(tmp_path, {**job, "SLURMD_NODENAME": "node1", **submitted}).environment == environment

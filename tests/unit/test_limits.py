@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from ood_runtime import limits
 from ood_runtime.limits import Limits, here
 from ood_runtime.settings.sizes import GIB, MIB
 
@@ -167,3 +168,19 @@ def test_a_group_whose_name_begins_like_that_of_the_mount(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", ["", "max", "garbage", "0", "-1"])
 def test_what_is_no_limit(tmp_path: Path, content: str) -> None:
     assert here(v2(tmp_path, {"job/memory.max": content})).memory == 64 * GIB
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_umask_of_this_process(mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        assert limits.umask() == mask
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("lines", [[], ["Name:\tpython3", "State:\tR"]])
+def test_a_kernel_that_does_not_tell_the_umask(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 4.7; the strictest one is then meant."""
+    monkeypatch.setattr(limits, "_lines", lambda path: lines)
+    assert limits.umask() == 0o077

@@ -2,6 +2,7 @@
 
 import shlex
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,13 @@ def test_secrets_are_masked_wherever_they_stand(before: str, after: str, as_byte
         return
     assert not any(value.reveal() in shown for value in hidden)
     assert shown.startswith(before)
+
+
+@pytest.mark.parametrize("value", ["x", "it's", "a b", "-----BEGIN\nline\n'quoted'\n-----END", ""])
+def test_variables_that_a_script_exports(value: str) -> None:
+    quoted, test = shlex.quote(value), '[ -n "$X" ] ||'
+    shown = mask(f"export A=1\nexport MY_TOKEN={quoted}\n{test} export B_SECRET={quoted}\nexport C=2\n", [])
+    assert shown == 'export A=1\nexport MY_TOKEN=********\n[ -n "$X" ] || export B_SECRET=********\nexport C=2\n'
 
 
 def test_a_password_hash_is_masked() -> None:
