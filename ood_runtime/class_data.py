@@ -117,6 +117,9 @@ def daemon_options(java: Java, archives: Archives | None) -> tuple[str, ...]:
         "-XX:CompileThresholdScaling=3",
         "-Xmn128m",
         "-XX:+UseSerialGC",
+        # There is one program in this JVM, and one logging library: log4j need not look for others.
+        "-Dlog4j2.contextSelector=org.apache.logging.log4j.core.selector.BasicContextSelector",
+        "-Dlog4j2.loggerContextFactory=org.apache.logging.log4j.core.impl.Log4jContextFactory",
         *_shared(java, archives.daemon if archives else None),
     )
 

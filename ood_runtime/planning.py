@@ -58,7 +58,9 @@ def prepare(request: Request) -> Prepared:
     app = apps.get(request.app)
     loaded = settings.load(request.config_files, request.overrides, request.environment)
     values = loaded.settings
-    launcher = launchers.choose(values.launcher or ("ssh" if values.ssh.hosts else None), request.environment)
+    launcher = launchers.choose(values.launcher, request.environment)
+    if launcher.name == launchers.LOCAL and not values.launcher and values.ssh.hosts:  # never inside of a job
+        launcher = launchers.choose("ssh", request.environment)
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     scratch: list[tuple[Path, tuple[str, ...]]] = []

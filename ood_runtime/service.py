@@ -45,6 +45,7 @@ class Service:
     The end of a ``dispensable`` one never ends the session: a check judges what is left.
     A ``background`` service starts when the session is ready, and its end never matters.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
+    ``head_start`` is what the others get before it, in seconds: where processors are few, the longest chain goes first.
     ``stop_signal`` asks it to end.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
     """
@@ -56,6 +57,7 @@ class Service:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     directory: Path = Path("/")
     after: tuple[str, ...] = ()
+    head_start: float = 0.0
     ports: tuple[int, ...] = ()
     essential: bool = True
     dispensable: bool = False

@@ -56,7 +56,9 @@ def _master(context: Context) -> Service:
         argv=(spark_jvm.executable(context), f"@{context.directories.private / 'spark/master.args'}"),
         environment=spark_jvm.environment(context),
         directory=context.directories.scratch,
-        ready=Listening((port,), address(context)),
+        # Its web interface is opened just before it takes up its office. A worker that comes earlier is told to
+        # wait, and asks again after 5 to 15 s.
+        ready=Listening((port, ui_port), address(context)),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,

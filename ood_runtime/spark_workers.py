@@ -204,7 +204,8 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         main=_MAIN,
         program=_last_arguments(context),
         master_host=host,
-        master_port=context.grant.ports["spark_master"],
+        # That of its web interface, which is opened when it can take workers.
+        master_port=context.grant.ports["spark_master_ui"],
         executor_cores=sizes.executor_cores,
         executor_mib=sizes.executor_memory // MIB,
         reserve_mib=settings.master_memory // MIB,

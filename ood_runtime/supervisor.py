@@ -101,7 +101,10 @@ class Supervisor:
         self._published = False
         for notice in plan.notices:
             self.notice(notice)
-        self._running = {service.name: _Running(service) for service in plan.services}
+        now = time.monotonic()
+        self._running = {
+            service.name: _Running(service, not_before=now + service.head_start) for service in plan.services
+        }
         for name, running in self._running.items():
             self._status.service(name, "waiting", background=running.service.background)
         self._checks = Checks(plan.checks, self._session.root, self._status)
@@ -134,11 +137,15 @@ class Supervisor:
     def stop(self) -> None:
         """End all services in reverse order, and every process that descends from them, before the deadline."""
         deadline = time.monotonic() + self._stop_seconds
+        for running in self._running.values():
+            if running.process is not None and running.service.dispensable:  # many, on nodes that clear up by themselves
+                processes.send_group(running.process.pid, running.service.stop_signal)
         for running in reversed(self._running.values()):
             if running.process is None:
                 continue
             self._status.service(running.service.name, "stopping")
-            processes.send_group(running.process.pid, running.service.stop_signal)
+            if not running.service.dispensable:
+                processes.send_group(running.process.pid, running.service.stop_signal)
             # The last to start (Jupyter) gets the most time: its kernels write history and close files.
             self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
         left = processes.end(self._remains, seconds=max(1.0, deadline - time.monotonic()))

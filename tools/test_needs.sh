@@ -57,6 +57,7 @@ cluster_packages() {
 	sge_qmaster:gridengine-master:gridengine-qmaster
 	sge_execd:gridengine-exec:gridengine-execd
 	qsub:gridengine-client:gridengine
+	sshd:openssh-server:openssh-server
 	END
 }
 

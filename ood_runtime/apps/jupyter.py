@@ -48,9 +48,12 @@ def server(
     context: Context,
     kernels: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
-    after: tuple[str, ...] = (),
+    head_start: float = 0.0,
 ) -> Part:
-    """The Jupyter server of a session, with the kernelspecs called ``kernels`` beside those that it finds itself."""
+    """The Jupyter server of a session, with the kernelspecs called ``kernels`` beside those that it finds itself.
+
+    ``environment`` is added to its own; ``head_start`` is in seconds.
+    """
     files = [
         File("jupyter/jupyter_config.py", _config(context), secret=True),
         File("jupyter/jupyter_server.py", _starter(context)),
@@ -60,7 +63,7 @@ def server(
     return Part(
         files=tuple(files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
-        services=(_service(context, environment or {}, after),),
+        services=(_service(context, environment or {}, head_start),),
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
@@ -82,7 +85,7 @@ def url(context: Context) -> str:
     return origin + base_url(context)
 
 
-def _service(context: Context, environment: Mapping[str, str], after: tuple[str, ...]) -> Service:
+def _service(context: Context, environment: Mapping[str, str], head_start: float) -> Service:
     jupyter = _jupyter(context)
     private = context.directories.private / "jupyter"
     argv = (
@@ -112,7 +115,7 @@ def _service(context: Context, environment: Mapping[str, str], after: tuple[str,
             password=context.grant.secrets["password"],
         ),
         ready_seconds=context.settings.timeouts.ready,
-        after=after,
+        head_start=head_start,
         ports=(port,),
     )
 

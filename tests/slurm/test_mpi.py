@@ -172,7 +172,9 @@ def test_two_programs_at_the_same_time(notebook: Notebook) -> None:
 
 def test_memory_is_shared(notebook: Notebook) -> None:
     """A step with --overlap is refused beside one without, unless it asks for no memory of its own."""
-    greedy = "env -u SLURM_OVERLAP srun --export=ALL -N 2 -n 4 sh -c 'touch taken; until [ -e enough ]; do sleep 0.1; done'"
+    greedy = (
+        "env -u SLURM_OVERLAP srun --export=ALL -N 2 -n 4 sh -c 'touch taken; until [ -e enough ]; do sleep 0.1; done'"
+    )
     wait = "until [ -e taken ]; do sleep 0.1; done"
     others = f"{SRUN} -N 1 -n 1 true 2>&1; {SRUN} --mem=0 -N 1 -n 1 echo shared; touch enough; wait"
     refusal, shared = notebook.run(f"{greedy} & {wait}; {others}").splitlines()

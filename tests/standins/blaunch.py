@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(host: str, argv: list[str]) -> int:
-    connection = mom.connect()
+    connection = mom.connect(host)
     env = {name: os.environ[name] for name in ("LSB_JOBID", "LSB_MCPU_HOSTS")}
     env |= {"PATH": "/usr/bin:/bin", "HOME": str(jobs.home()), "LSB_SUB_HOST": "login"}
     task = {"argv": argv, "env": env, "cwd": str(jobs.home()), "host": host, "output": ""}

@@ -1,6 +1,7 @@
 """A job of a stand-in: its nodes, its variables, the programs on its PATH, and its end.
 
-Lacks a queue, limits and walltime: whoever starts the script sends it the signals that a scheduler would send.
+All its nodes are this machine; ``batch`` has jobs on machines of their own. Lacks a queue, limits and walltime: whoever
+starts the script sends it the signals that a scheduler would send.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tests.standins import mom
 
-JOB = "STANDIN_JOB"
+JOB, TEMPORARY = "STANDIN_JOB", "STANDIN_TMPDIR"
 _REPOSITORY = Path(__file__).parents[2]
 # No shell: that would drop variables that are no names for it.
 _PROGRAM = """\
@@ -43,6 +44,11 @@ def node_lines() -> list[str]:
 def home() -> Path:
     """The user's home directory, as a task finds it."""
     return directory() / "home"
+
+
+def temporary() -> str:
+    """What TMPDIR is in a task, on whatever host."""
+    return os.environ.get(TEMPORARY) or str(directory() / "tmp")
 
 
 def output() -> Path:
@@ -75,6 +81,22 @@ def job(place: Path, scheduler: str, hosts: Sequence[str], programs: Mapping[str
 
     ``programs`` says which module of this package plays a program.
     """
+    environment = prepare(place, scheduler, hosts, programs)
+    for host in set(hosts):
+        Path(f"{environment[mom.SOCKET]}-{host}").symlink_to("mom")
+    command = [sys.executable, "-m", "tests.standins.mom", environment[mom.SOCKET]]
+    with subprocess.Popen(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True) as server:
+        running = Job(place, environment, server)
+        try:
+            assert server.stdout
+            assert server.stdout.readline() == "ready\n"
+            yield running
+        finally:
+            running.end()
+
+
+def prepare(place: Path, scheduler: str, hosts: Sequence[str], programs: Mapping[str, str]) -> dict[str, str]:
+    """Make what a job has in ``place``; the environment of its script."""
     for name in ("home", "tmp", "bin"):
         (place / name).mkdir(parents=True)
     (place / "nodes").write_text("".join(f"{host}\n" for host in hosts))
@@ -90,15 +112,7 @@ def job(place: Path, scheduler: str, hosts: Sequence[str], programs: Mapping[str
         "SHELL": "/bin/sh",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-m", "tests.standins.mom", own[mom.SOCKET]]
-    with subprocess.Popen(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True) as server:
-        running = Job(place, {**own, **_VARIABLES[scheduler](place, hosts)}, server)
-        try:
-            assert server.stdout
-            assert server.stdout.readline() == "ready\n"
-            yield running
-        finally:
-            running.end()
+    return {**own, **_VARIABLES[scheduler](place, hosts)}
 
 
 def _slots(hosts: Sequence[str]) -> dict[str, int]:

@@ -5,14 +5,17 @@ reaches a task in a way that could not reach another host. A task is a session o
 rest of that session is killed, and at the end of the job every session is. What calls setsid escapes, as from PBS
 and from schedulers that track processes by parent only.
 
-Lacks: nodes of their own (all tasks run on this machine, and ``hostname`` says so), limits, accounting, the delays
-of a network.
+Each host is looked for at a socket of its own. On one machine all are the same mom's, and ``hostname`` says so in all
+tasks; on machines of their own (``batch``) there is one mom on each.
+
+Lacks: limits, accounting, the delays of a network.
 """
 
 import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,10 +30,19 @@ SOCKET = "STANDIN_MOM"
 KEEP, KILL = "keep", "kill"
 
 
-def connect() -> socket.socket:
-    """A connection to the mom of this job."""
+def connect(host: str) -> socket.socket:
+    """A connection to the mom of this job on ``host``."""
+    return connect_to(Path(f"{os.environ[SOCKET]}-{host}"))
+
+
+def connect_to(path: Path) -> socket.socket:
+    """A connection to the mom that listens at ``path``."""
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(os.environ[SOCKET])
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 
@@ -48,6 +60,13 @@ def spawn(connection: socket.socket, **request: Any) -> bool:
 def send_signal(connection: socket.socket, number: int) -> None:
     """Ask that the task's session gets a signal; there is no answer."""
     connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
+
+
+def send_signal_to_all(path: Path, number: int) -> None:
+    """Have every task of the mom that listens at ``path`` get a signal; SIGKILL ends the mom too."""
+    with contextlib.suppress(EOFError, OSError), connect_to(path) as connection:
+        connection.sendall(json.dumps({"signal_to_all": number}).encode() + b"\n")
+        _read(connection)
 
 
 def wait(connection: socket.socket) -> int:
@@ -71,6 +90,7 @@ class Mom:
 
     def __init__(self) -> None:
         self.sessions: set[int] = set()
+        self.temporary: set[str] = set()
         self.running: Counter[str] = Counter()
         self.lock = threading.Lock()
 
@@ -92,6 +112,10 @@ class Mom:
         if not data:
             return
         request = json.loads(data)
+        if "signal_to_all" in request:
+            self.signal_to_all(request["signal_to_all"])
+            _answer(connection)
+            return
         with self.lock:
             accepted = not request["slots"] or self.running[request["host"]] < request["slots"]
             self.running[request["host"]] += accepted
@@ -109,6 +133,7 @@ class Mom:
         """Run the task, and pass on to it what its launcher says."""
         master = -1
         argv = request["argv"]
+        self.make_temporary(request["env"].get("TMPDIR"))
         if request["output"] == "terminal":
             master, slave = os.openpty()
             argv, outputs, stdin = ["setsid", "--ctty", *argv], [slave, slave], slave
@@ -139,10 +164,25 @@ class Mom:
         listener.join()
         return status
 
+    def make_temporary(self, name: str | None) -> None:
+        """The job's temporary directory on this host, which ends with it."""
+        if name and not Path(name).exists():
+            Path(name).mkdir(mode=0o700)
+            self.temporary.add(name)
+
+    def signal_to_all(self, number: int) -> None:
+        """Signal every task."""
+        if number == signal.SIGKILL:
+            self.end()
+        for session in list(self.sessions):
+            signal_session(session, number)
+
     def end(self, *_: object) -> None:
         """The end of the job: no task outlives it, and none is asked first."""
         for session in list(self.sessions):
             signal_session(session, signal.SIGKILL)
+        for name in self.temporary:
+            shutil.rmtree(name, ignore_errors=True)
         os._exit(0)
 
 

@@ -63,7 +63,7 @@ def _start(program: list[str], hosts: list[str], index: int, number: int) -> tup
         "TZ": "UTC",
         "PATH": "/bin:/usr/bin",
         "HOME": str(home),
-        "TMPDIR": str(jobs.directory() / "tmp"),
+        "TMPDIR": jobs.temporary(),
         "NCPUS": os.environ.get("NCPUS", "1"),
         "OMP_NUM_THREADS": os.environ.get("NCPUS", "1"),
         "PBS_ENVIRONMENT": "PBS_BATCH",
@@ -75,7 +75,7 @@ def _start(program: list[str], hosts: list[str], index: int, number: int) -> tup
         "PBS_TASKNUM": f"{node << 28 | number + 2:08X}",
         **({"PBS_NODEFILE": str(jobs.node_file())} if node else {}),
     }
-    connection = mom.connect()
+    connection = mom.connect(hosts[index])
     output, task = str(jobs.output()), {"argv": program, "env": env, "cwd": str(home), "host": hosts[index]}
     mom.spawn(connection, **task, umask=0o077, slots=0, output=output, on_close=mom.KEEP)
     return connection, node

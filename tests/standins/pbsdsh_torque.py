@@ -79,7 +79,7 @@ def _start(
         "PBS_VERSION": "TORQUE-6.1.3",
         **extra,
     }
-    connection = mom.connect()
+    connection = mom.connect(hosts[index])
     cwd = os.environ.get("PBS_O_INITDIR") or str(home)
     task = {"argv": argv, "env": env, "cwd": cwd, "host": hosts[index], "output": str(jobs.output())}
     mom.spawn(connection, **task, umask=0o077, slots=0, on_close=mom.KEEP)

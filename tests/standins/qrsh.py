@@ -58,8 +58,8 @@ def _slots() -> dict[str, int]:
 def _run(host: str, slots: int, argv: list[str], environment: dict[str, str]) -> int:
     env = {**environment, "JOB_ID": os.environ["JOB_ID"], "SGE_TASK_ID": "undefined", "ENVIRONMENT": "BATCH"}
     env |= {"HOME": str(jobs.home()), "PATH": "/usr/local/bin:/bin:/usr/bin", "HOSTNAME": host, "SHELL": "/bin/sh"}
-    env |= {"TMPDIR": str(jobs.directory() / "tmp")}
-    connection = mom.connect()
+    env |= {"TMPDIR": jobs.temporary()}
+    connection = mom.connect(host)
     task = {"argv": argv, "env": env, "cwd": str(jobs.home()), "host": host, "output": ""}
 
     def leave(number: int, _: object) -> NoReturn:

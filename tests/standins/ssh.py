@@ -42,7 +42,7 @@ def _run(host: str, command: str, terminal: bool) -> int:
         "SHELL": shell,
         "SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22",
     }
-    connection = mom.connect()
+    connection = mom.connect(host)
     task = {"argv": [shell, "-c", command], "env": env, "cwd": str(jobs.home()), "host": host}
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

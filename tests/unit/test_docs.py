@@ -18,12 +18,14 @@ from ood_runtime.cli.group import group
 from ood_runtime.settings import load
 from ood_runtime.settings.layers import keys
 from ood_runtime.settings.model import Settings
+from tests.support.needs import need
 from tools import reference
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/*.md")])
 REFERENCE = REPOSITORY / "docs" / "reference.md"
 EXAMPLES = REPOSITORY / "examples"
+JOBS = sorted(EXAMPLES.glob("jobs/*.sh"))
 NO_SITE = {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
@@ -82,7 +84,7 @@ def _parse(command: click.Command, arguments: list[str], parent: click.Context |
         _parse(found, rest, context)
 
 
-@pytest.mark.parametrize("page", [*PAGES, EXAMPLES / "jupyter-spark.sh", EXAMPLES / "config.yml"], ids=_name)
+@pytest.mark.parametrize("page", [*PAGES, *JOBS, EXAMPLES / "config.yml"], ids=_name)
 def test_commands_can_be_read(page: Path) -> None:
     text = page.read_text("utf-8")
     for line in _command_lines(f"```\n{text}```\n" if page.suffix == ".sh" else text):
@@ -143,8 +145,12 @@ def test_the_example_of_a_site_is_valid_with_all_that_is_commented_out(tmp_path:
     assert loaded.settings.spark.class_data_dirs
 
 
-def test_the_example_of_a_job_is_good_shell() -> None:
-    subprocess.run(["shellcheck", EXAMPLES / "jupyter-spark.sh"], check=True)
+@pytest.mark.parametrize("job", JOBS, ids=_name)
+def test_the_example_of_a_job_is_short_and_good_shell(job: Path) -> None:
+    subprocess.run([need("shellcheck"), job], check=True)
+    lines = job.read_text("utf-8").splitlines()
+    assert len(lines) < 20
+    assert lines[-1].startswith("exec ood-runtime start jupyter-spark --session-dir ")
 
 
 # --- the portal's files, in the order in which Open OnDemand's job script runs its parts ---

@@ -92,6 +92,13 @@ def test_who_names_a_launcher_gets_it() -> None:
 
 
 @pytest.mark.usefixtures("app")
+def test_hosts_of_the_users_settings_do_not_keep_a_job_from_its_nodes() -> None:
+    """ssh.hosts is for machines without a scheduler; in a job its launcher is the right one."""
+    env = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": OWN}
+    assert prepare(request("ssh.hosts=[n2]", env=env)).outline.allocation.launcher == "slurm"
+
+
+@pytest.mark.usefixtures("app")
 def test_the_network_that_is_asked_for() -> None:
     assert prepare(request("ssh.hosts=[n2]", "spark.network=10.1.0.0/16")).outline.place.cluster == "10.1.0.0/16"
 
