@@ -138,7 +138,7 @@ class Supervisor:
         """End all services in reverse order, and every process that descends from them, before the deadline."""
         deadline = time.monotonic() + self._stop_seconds
         for running in self._running.values():
-            if running.process is not None and running.service.dispensable:  # many, on nodes that clear up by themselves
+            if running.process is not None and running.service.dispensable:  # they clear up by themselves
                 processes.send_group(running.process.pid, running.service.stop_signal)
         for running in reversed(self._running.values()):
             if running.process is None:
