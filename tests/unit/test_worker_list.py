@@ -1,8 +1,10 @@
 """Workers as the master tells them, and as people know them."""
 
+import time
 from typing import Any
 
 import click
+import pytest
 
 from ood_runtime import worker_list
 from ood_runtime.cli.status import table
@@ -67,3 +69,16 @@ def test_the_table_shows_lost_workers_first_and_not_a_thousand() -> None:
     assert lines[first + 1].split() == ["70", "n70", "lost", "4", "2.0", "GiB"]
     assert lines[first + 2].split() == ["0", "n0", "alive", "4", "2.0", "GiB"]
     assert lines[first + 21] == "and 79 more: --json has all"
+
+
+def test_a_node_is_missed_after_a_while_and_not_when_its_worker_said_why() -> None:
+    now = 1_000_000.0
+    heard = {0: now, 1: now - 10, 2: now - 100, 3: now - 100}
+    workers = [
+        {**told(rank, f"n{rank}", f"10.0.0.{rank}", "ALIVE" if rank == 0 else "DEAD"), "lastheartbeat": last * 1000}
+        for rank, last in heard.items()
+    ]
+    each = worker_list.each(workers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: now)
+        assert worker_list.missed(workers, each, {3}) == ["n2 is lost; the session goes on with the other nodes"]
