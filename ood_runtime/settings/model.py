@@ -169,7 +169,7 @@ class Worker(_Section):
     """Where the job's other nodes may have fast local disks, best first; may contain $VARIABLES of the node. The first
     that can be used is taken. Not set: $TMPDIR of the node, else /tmp. For the first node it is scratch_dir."""
     local_dirs: list[LocalDirectory] = []
-    """More directories of the job's other nodes for shuffle data and spilled blocks, to spread them over several disks."""
+    """More directories of the job's other nodes for shuffle data and spilled blocks, to use several disks."""
 
 
 class Executor(_Section):
