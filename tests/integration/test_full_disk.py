@@ -37,7 +37,7 @@ def test_full_at_the_start(at: Place, options: str) -> None:
             assert "what to do:" in session.output()
             assert "No space left" in session.output()
         assert "Traceback" not in session.output()
-        assert not list(at.tmp.iterdir())
+        assert not at.left()
 
 
 @pytest.mark.parametrize("end", ["stop", "SIGTERM", "Jupyter is killed"])

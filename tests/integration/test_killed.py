@@ -202,7 +202,7 @@ def test_directory_taken_away_while_running(at: Place, how: str) -> None:
         try:
             assert session.stop() == 143, session.output()
             assert "Traceback" not in session.output()
-            assert not list(at.tmp.iterdir())
+            assert not at.left()
             assert not any(alive(pid) for pid in seen.processes)
         finally:
             for name in closed:

@@ -71,7 +71,7 @@ def test_signal_at_any_moment_of_the_start(
         assert status in (128 + sig, -sig), session.output()
         assert took < STOP_SECONDS + 2
         assert "Traceback" not in session.output() or status == -signal.SIGINT
-        assert not list(at.tmp.iterdir())
+        assert not at.left()
 
 
 @pytest.mark.parametrize("sig", END_SIGNALS)
@@ -84,7 +84,7 @@ def test_signal_while_publishing(at: Place, sig: signal.Signals) -> None:
         while not publishing():
             assert session.process.poll() is None, session.output()
         assert session.stop(sig) == 128 + sig
-        assert not list(at.tmp.iterdir())
+        assert not at.left()
         assert not [name for name in _names(session.directory) if "connection" in name]
 
 
@@ -121,7 +121,7 @@ def test_both_killed_while_starting(at: Place, start_takes: dict[str, float], sh
         session.wait()
         if (session.directory / "ood-runtime" / "session.json").exists():
             assert command(at, "stop", session.directory).returncode == 0
-        assert not list(at.tmp.iterdir())
+        assert not at.left()
 
 
 LEAVERS = {

@@ -60,7 +60,7 @@ def test_the_whole(at: Place) -> None:
             done = command(at, "stop", directory)
             assert (done.returncode, session.wait()) == (0, 0), done.stderr + session.output()
             assert_gone(session, seen)
-            assert not list(at.tmp.iterdir())
+            assert not at.left()
         with launched(at, "jupyter-spark") as session:
             seen = traces(session)
             assert session.stop(signal.SIGTERM) == 143
@@ -157,7 +157,7 @@ def test_errors_are_told_at_once(at: Place) -> None:
         assert str(broken) in session.output()
         assert "Traceback" not in session.output()
         assert not session.directory.exists()
-        assert not list(at.tmp.iterdir())
+        assert not at.left()
 
 
 @pytest.mark.parametrize(

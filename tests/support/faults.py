@@ -48,6 +48,10 @@ class Place:
     def tmp(self) -> Path:
         return self.root / "tmp"
 
+    def left(self) -> list[Path]:
+        """What is left in TMPDIR, but for what R leaves there when it is killed: Jupyter asks it for a language server."""
+        return [path for path in self.tmp.iterdir() if not path.name.startswith("Rtmp")]
+
 
 @contextmanager
 def place(below: Path = Path("/tmp")) -> Iterator[Place]:
