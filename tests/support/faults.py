@@ -49,7 +49,7 @@ class Place:
         return self.root / "tmp"
 
     def left(self) -> list[Path]:
-        """What is left in TMPDIR, but for what R leaves there when it is killed: Jupyter asks it for a language server."""
+        """What is left in TMPDIR, but for what a killed R leaves: Jupyter asks it for a language server."""
         return [path for path in self.tmp.iterdir() if not path.name.startswith("Rtmp")]
 
 
