@@ -90,8 +90,9 @@ def test_walltime(cluster: Cluster) -> None:
     for session in (told, untold):
         session.connection()
         session.job.end_at_walltime()
-    for session in (told, untold):
+    for session in (told, untold):  # on one node, where what is left of one would be taken for the other's
         session.job.wait(WALLTIME_WITHIN)
+    for session in (told, untold):
         session.assert_gone()
     assert untold.job.state() == "TIMEOUT"
 
