@@ -20,6 +20,8 @@ from typing import NoReturn
 from ood_runtime import kernel
 from ood_runtime.signals import END_SIGNALS, SIGNALS, STOP_SIGNAL, heard
 
+_REMOTE_SECONDS = 6.0  # for the end of workers on other nodes, which give theirs 4
+
 Announce = Callable[[Path, str], None]
 
 
@@ -93,7 +95,17 @@ def _clear_up(directory: str, identifier: str, number: int) -> None:
     from ood_runtime.errors import ServiceDiedError, SessionError  # noqa: PLC0415
 
     root = Path(directory)
-    processes.end(lambda: {*processes.descendants(), *processes.marked(identifier)}, seconds=5)
+
+    def launchers() -> list[int]:
+        return processes.marked(identifier, processes.REMOTE)
+
+    def everything() -> set[int]:
+        return {*processes.descendants(), *processes.marked(identifier)}
+
+    processes.end(lambda: everything() - set(launchers()), seconds=5)
+    # The kernel has asked these to end: see spawn.py.
+    processes.await_end(launchers, _REMOTE_SECONDS)
+    processes.end(everything, seconds=5)
     name = signal.Signals(number).name
     error = ServiceDiedError(
         f"the supervisor of this session was ended by {name}",

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 MARK = "OOD_RUNTIME_SESSION"
+# Beside it, for what runs programs on other nodes, and clears up there when it is asked to end.
+REMOTE = "OOD_RUNTIME_REMOTE"
 
 
 def tree(pid: int) -> list[int]:
@@ -50,9 +52,9 @@ def descendants() -> list[int]:
     return tree(os.getpid())[1:]
 
 
-def marked(identifier: str) -> list[int]:
-    """Our own processes on this node that carry ``identifier`` in their environment, this one excepted."""
-    mark = f"{MARK}={identifier}".encode()
+def marked(identifier: str, name: str = MARK) -> list[int]:
+    """Our own processes on this node that carry ``identifier`` in their environment as ``name``, but for this one."""
+    mark = f"{name}={identifier}".encode()
     return [
         pid for pid in psutil.pids() if pid != os.getpid() and mark in _environment(pid).split(b"\0") and _alive(pid)
     ]
@@ -71,6 +73,16 @@ def end(find: Callable[[], Iterable[int]], seconds: float) -> list[int]:
             return left
         send(left, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def await_end(find: Callable[[], Iterable[int]], seconds: float) -> None:
+    """Wait, ``seconds`` at most, until ``find`` tells no process that is alive."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        reap()
+        if not any(map(_alive, find())):
+            return
+        time.sleep(0.05)
 
 
 def send(pids: Collection[int], sig: signal.Signals) -> None:

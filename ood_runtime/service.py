@@ -42,7 +42,8 @@ class Service:
     services that must be ready before this one starts; ``ports`` are the numbers that it listens on.
     What has no probe is ready as soon as it runs: a check proves it.
     An ``essential`` service's end is the session's end. Others are started again ``restarts`` times.
-    The end of a ``dispensable`` one never ends the session: a check judges what is left.
+    A ``remote`` one runs programs on other nodes. Its end never ends the session: a check judges what is left. It is
+    asked to end, and given time to clear up there, also when the supervisor was killed.
     A ``background`` service starts when the session is ready, and its end never matters.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
     ``head_start`` is what the others get before it, in seconds: where processors are few, the longest chain goes first.
@@ -60,7 +61,7 @@ class Service:
     head_start: float = 0.0
     ports: tuple[int, ...] = ()
     essential: bool = True
-    dispensable: bool = False
+    remote: bool = False
     restarts: int = 0
     background: bool = False
     gate: Path | None = None

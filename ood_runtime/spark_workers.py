@@ -182,7 +182,8 @@ def _launcher(context: Context, launch: Launch, *, alone: bool) -> Service:
         directory=context.directories.session,
         ready_seconds=context.settings.timeouts.ready,
         essential=False,
-        dispensable=True,
+        remote=True,
+        restarts=context.settings.spark.worker.restarts,
         stop_signal=launch.stop_signal,
     )
 

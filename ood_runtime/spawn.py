@@ -3,8 +3,9 @@
 import signal
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 
-from ood_runtime import kernel
+from ood_runtime import kernel, processes
 from ood_runtime.errors import MissingError
 from ood_runtime.service import Service
 
@@ -14,16 +15,20 @@ def spawn(service: Service, environment: Mapping[str, str], log: int) -> "subpro
 
     Raises MissingError when there is no such program.
     """
+    complete = service.complete(environment)
+    if service.remote:
+        complete[processes.REMOTE] = complete.get(processes.MARK, "")
+    last = service.stop_signal if service.remote else signal.SIGKILL
     try:
         return subprocess.Popen(
             service.argv,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=service.complete(environment),
+            env=complete,
             cwd=service.directory,
             start_new_session=True,
-            preexec_fn=_in_child,  # noqa: PLW1509  (this process has one thread)
+            preexec_fn=partial(_in_child, last),  # noqa: PLW1509  (this process has one thread)
         )
     except OSError as error:
         raise MissingError(
@@ -32,7 +37,7 @@ def spawn(service: Service, environment: Mapping[str, str], log: int) -> "subpro
         ) from error
 
 
-def _in_child() -> None:
-    """Between fork and exec: end with the supervisor, and take signals as any program does."""
-    kernel.die_with_parent(signal.SIGKILL)
+def _in_child(last: signal.Signals) -> None:
+    """Between fork and exec: get the ``last`` signal when the supervisor dies, and take others as any program does."""
+    kernel.die_with_parent(last)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -6,17 +6,16 @@ only take note, so that a signal is safe at any moment.
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.checks import Checks
 from ood_runtime.gate import open_wide
 from ood_runtime.plan import Plan
-from ood_runtime.service import Answer, Service
+from ood_runtime.running import Running
+from ood_runtime.service import Answer
 from ood_runtime.session import Session, stop_asked
 from ood_runtime.signals import SIGNALS
 from ood_runtime.spawn import spawn
@@ -40,22 +39,6 @@ class PortLostError(Exception):
     """Another program listens on a port that was meant for one of our services."""
 
 
-@dataclass
-class _Running:
-    """A service, and the process that it has now."""
-
-    service: Service
-    process: "subprocess.Popen[bytes] | None" = None
-    started: float = 0.0
-    not_before: float = 0.0
-    look_at: float = 0.0
-    let_go: bool = False
-    ready: bool = False
-    given_up: bool = False
-    restarts: int = 0
-    detail: str = ""
-
-
 class Supervisor:
     """Starts services side by side, each as soon as what it waits for is ready; ends all that it started.
 
@@ -76,7 +59,7 @@ class Supervisor:
         self._status = status
         self._environment = session.environment(environment)
         self._stop_seconds = stop_seconds
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._checks = Checks((), session.root, status)
         self._spared = spared
         self._job_script = job_script
@@ -103,7 +86,7 @@ class Supervisor:
             self.notice(notice)
         now = time.monotonic()
         self._running = {
-            service.name: _Running(service, not_before=now + service.head_start) for service in plan.services
+            service.name: Running(service, not_before=now + service.head_start) for service in plan.services
         }
         for name, running in self._running.items():
             self._status.service(name, "waiting", background=running.service.background)
@@ -112,7 +95,7 @@ class Supervisor:
             for running in self._foreground():
                 self._advance(running)
             self._checks.before(self._names("ready"), self._names("given_up"))
-            if self._checks.all_ready() and all(self._settled(running) for running in self._foreground()):
+            if self._checks.all_ready() and all(running.settled for running in self._foreground()):
                 return
             self._turn(_PROBE_SECONDS)
 
@@ -123,7 +106,7 @@ class Supervisor:
             for running in self._running.values():
                 self._advance(running)
             self._checks.after(self._names("given_up"))
-            settled = all(self._settled(running) for running in self._running.values())
+            settled = all(running.settled for running in self._running.values())
             self._turn(_TICK_SECONDS if settled else _PROBE_SECONDS)
 
     def check(self) -> None:
@@ -138,13 +121,13 @@ class Supervisor:
         """End all services in reverse order, and every process that descends from them, before the deadline."""
         deadline = time.monotonic() + self._stop_seconds
         for running in self._running.values():
-            if running.process is not None and running.service.dispensable:  # they clear up by themselves
+            if running.process is not None and running.service.remote:  # they clear up by themselves
                 processes.send_group(running.process.pid, running.service.stop_signal)
         for running in reversed(self._running.values()):
             if running.process is None:
                 continue
             self._status.service(running.service.name, "stopping")
-            if not running.service.dispensable:
+            if not running.service.remote:
                 processes.send_group(running.process.pid, running.service.stop_signal)
             # The last to start (Jupyter) gets the most time: its kernels write history and close files.
             self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
@@ -161,19 +144,15 @@ class Supervisor:
     def _remains(self) -> list[int]:
         return [pid for pid in processes.descendants() if pid != self._spared]
 
-    def _foreground(self) -> list[_Running]:
+    def _foreground(self) -> list[Running]:
         return [running for running in self._running.values() if not running.service.background]
 
     def _names(self, quality: str) -> list[str]:
         return [name for name, running in self._running.items() if getattr(running, quality)]
 
-    @staticmethod
-    def _settled(running: _Running) -> bool:
-        return running.ready or running.given_up
-
-    def _advance(self, running: _Running) -> None:
+    def _advance(self, running: Running) -> None:
         """Bring one service a step further: start it, or look whether it is ready."""
-        if running.ready or running.given_up:
+        if running.settled:
             return
         if running.process is None:
             if self._may_start(running):
@@ -181,7 +160,7 @@ class Supervisor:
         elif self._may_look(running):
             self._look(running, running.process.pid)
 
-    def _look(self, running: _Running, pid: int) -> None:
+    def _look(self, running: Running, pid: int) -> None:
         running.look_at = time.monotonic() + running.service.probe_seconds
         probe = running.service.ready
         answer = probe(processes.Family(pid)) if probe else Answer(ready=True)
@@ -196,20 +175,20 @@ class Supervisor:
         else:
             self._status.service(running.service.name, "starting", detail=answer.detail)
 
-    def _too_late(self, running: _Running) -> None:
+    def _too_late(self, running: Running) -> None:
         if not self._published or (running.service.essential and not running.service.background):
             raise failures.not_ready(self._session.root, running.service, running.detail)
         if running.process is not None:  # its end is seen by the loop, which starts it again or does without it
             processes.send_group(running.process.pid, signal.SIGKILL)
 
-    def _may_start(self, running: _Running) -> bool:
+    def _may_start(self, running: Running) -> bool:
         waits = running.service.gate is None and self._waits(running)
         return not waits and time.monotonic() >= running.not_before
 
-    def _waits(self, running: _Running) -> bool:
+    def _waits(self, running: Running) -> bool:
         return any(not self._running[name].ready for name in running.service.after)
 
-    def _may_look(self, running: _Running) -> bool:
+    def _may_look(self, running: Running) -> bool:
         """Whether it is time to look: it waits for nothing any more, and was not looked at just now."""
         gate = running.service.gate
         if not running.let_go:
@@ -217,7 +196,7 @@ class Supervisor:
         late = time.monotonic() - running.started > running.service.ready_seconds
         return late or (running.let_go and time.monotonic() >= running.look_at)
 
-    def _spawn(self, running: _Running) -> None:
+    def _spawn(self, running: Running) -> None:
         service = running.service
         if service.gate is not None:
             service.gate.unlink(missing_ok=True)
@@ -248,7 +227,7 @@ class Supervisor:
             if self._job_script and processes.started_at(self._job_script) != self._job_script_started:
                 raise EndAskedError("the job script has ended", 0)
 
-    def _ended(self, running: _Running, status: int) -> None:
+    def _ended(self, running: Running, status: int) -> None:
         """A service's process has ended: start it again, do without it, or end the session."""
         service, process = running.service, running.process
         if process is None:
@@ -267,13 +246,13 @@ class Supervisor:
             raise EndAskedError(f"{service.name} was shut down", 0)
         if self._published and running.restarts < service.restarts:
             self._restart_later(running, status)
-        elif service.essential or not (self._published or service.dispensable):
+        elif service.essential or not (self._published or service.remote):
             raise failures.died(self._session.root, service, status)
         else:
             running.given_up = True
             self._status.service(service.name, "failed", pid=None, detail=failures.describe(status))
 
-    def _restart_later(self, running: _Running, status: int) -> None:
+    def _restart_later(self, running: Running, status: int) -> None:
         wait = _BACKOFF_SECONDS * 2 ** (running.restarts - 1) if running.restarts else 0.0
         running.restarts += 1
         running.not_before = time.monotonic() + wait
@@ -281,7 +260,7 @@ class Supervisor:
             running.service.name, "restarting", pid=None, restarts=running.restarts, detail=failures.describe(status)
         )
 
-    def _wait_for_end(self, running: _Running, until: float) -> None:
+    def _wait_for_end(self, running: Running, until: float) -> None:
         while running.process and time.monotonic() < until:
             self._forget(processes.reap())
             if running.process is not None:

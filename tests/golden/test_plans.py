@@ -186,7 +186,7 @@ def described(service: Service) -> str:
     lines += [f"after = {list(service.after)}", f"ports = {list(service.ports)}", f"ready = {service.ready!r}"]
     lines += [f"ready_seconds = {service.ready_seconds:g}", f"restarts = {service.restarts}"]
     lines += [f"essential = {service.essential}, background = {service.background}"]
-    lines += ["dispensable"] * service.dispensable
+    lines += ["remote"] * service.remote
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,8 +22,6 @@ LOST_WITHIN = 60.0  # seconds until a node is told to be lost for good
 ALONE_WITHIN = 100.0  # seconds that a worker's script stays without a master: 60, and up to 18 between two looks
 # A worker's script that was killed is missed within 18 s.
 MISSED_WITHIN = 30.0
-# When srun is killed, as the kernel does when the supervisor was, its helper has Slurm kill the tasks, without a word.
-NO_SRUN = ("node02",)
 LARGE = (NodeSize(8, 12000),) * 3  # for three jobs at the same time
 
 
@@ -90,8 +89,8 @@ def test_walltime_and_the_end_of_the_script(cluster: Cluster, tracking: Tracking
     assert untold.job.state() == "TIMEOUT"
     for session in (told, untold):
         session.session.assert_gone()
-    # With cgroups Slurm kills at once what such a script leaves on its own node, srun too.
-    leaves.assert_gone(killed=True, spared=("node01", *NO_SRUN) if tracking == "cgroup" else ())
+    # With cgroups Slurm kills at once what such a script leaves on its own node.
+    leaves.assert_gone(killed=True, spared=("node01",) if tracking == "cgroup" else ())
 
 
 @pytest.mark.parametrize("options", [("--full", "--signal=TERM"), ()], ids=["term", "scancel"])
@@ -108,33 +107,41 @@ def test_the_supervisor_is_killed(cluster: Cluster) -> None:
     session.connection()
     os.kill(session.keeper()[1], signal.SIGKILL)
     assert session.job.wait() == "FAILED"
-    session.assert_gone(spared=NO_SRUN)
+    session.assert_gone()
     assert session.session.status()["state"] == "failed"
 
 
-def test_guard_and_supervisor_are_killed(cluster: Cluster) -> None:
+@pytest.mark.parametrize("both", [False, True], ids=["guard", "guard-and-supervisor"])
+def test_the_guard_is_killed(cluster: Cluster, tracking: Tracking, both: bool) -> None:
     """What is on the first node's disk then, the next command in the session's directory takes away."""
     session = spark(cluster)
     session.connection()
-    for pid in session.keeper():
+    for pid in session.keeper() if both else session.keeper()[:1]:
         os.kill(pid, signal.SIGKILL)
     session.job.wait()
-    session.assert_gone(killed=True, spared=("node01", *NO_SRUN))
+    # With cgroups Slurm kills the supervisor at once, since the guard is the job's script.
+    killed = both or tracking == "cgroup"
+    session.assert_gone(killed=killed, spared=("node01",) if killed else ())
     stop(session)
-    session.assert_gone(spared=NO_SRUN)
+    session.assert_gone()
 
 
 def test_srun_is_killed(cluster: Cluster) -> None:
-    """The session goes on with the workers that it still has, and says which ones it lost."""
+    """It is started again, and its workers are back; what the first ones left is gone before the session ends."""
     session = spark(cluster)
     session.connection()
+    before = session.alive()["node02"]["id"]
     session.kill("node01", SRUN)
-    soon(lambda: session.service("spark-workers")["state"] == "failed", "word of srun's end")
+    began = time.monotonic()
+    soon(lambda: session.alive().get("node02", {}).get("id") not in (None, before), "new worker", BACK_WITHIN)
+    print(f"back after {time.monotonic() - began:.1f} s")
+    launcher = session.service("spark-workers")
+    assert (launcher["restarts"], launcher["state"]) == (1, "running")
+    assert '"state": "restarting"' in (session.session.directory / "events.jsonl").read_text()
     assert session.session.status()["state"] == "ready"
-    assert "node01" in session.alive()
     session.job.cancel()
     session.job.wait()
-    session.assert_gone(spared=NO_SRUN)
+    session.assert_gone()
 
 
 def test_nodes_are_lost() -> None:

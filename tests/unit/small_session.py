@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -30,11 +31,13 @@ if os.fork() == 0:
 s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 signal.pause()
 """
+# As a scheduler's launcher: it ends when its tasks have, which take a while.
+LAUNCH = "trap 'sleep 0.3; touch cleared; exit' INT; touch launched; while :; do sleep 0.05; done"
 
 
 @dataclass
 class SmallPlanner:
-    """Stands for the process that plans: one service that listens, one that just stays."""
+    """Stands for the process that plans: one service that listens, one that just stays, and maybe a launcher."""
 
     request: Request
     outline_: Outline
@@ -64,6 +67,7 @@ class SmallPlanner:
         argv = (sys.executable, "-S", "-c", LISTEN, str(port), self.script)
         web = Service(name="web", argv=argv, ready=Listening((port,)), ready_seconds=10, ports=(port,))
         stay = Service(name="stay", argv=("sleep", "60"), ready_seconds=5)
+        launchers = [_launcher(directories.session)] if self.script == "launcher" else []
         password = grant.secrets["password"]
         secret = File("web/secret", password.reveal(), secret=True)
         connection: dict[str, str | int | Secret] = {
@@ -71,7 +75,14 @@ class SmallPlanner:
             "port": port,
             "password": grant.secrets["password"],
         }
-        return Plan(files=(secret,), services=(web, stay), connection=connection, url="http://localhost/")
+        return Plan(files=(secret,), services=(web, stay, *launchers), connection=connection, url="http://localhost/")
+
+
+def _launcher(directory: Path) -> Service:
+    argv = ("sh", "-c", LAUNCH)
+    return Service(
+        name="launcher", argv=argv, ready_seconds=5, directory=directory, remote=True, stop_signal=signal.SIGINT
+    )
 
 
 @dataclass

@@ -116,6 +116,17 @@ def test_the_supervisor_is_killed(start: StartSmall, wait_until: WaitUntil) -> N
     assert "SIGKILL" in running.output.read_text()
 
 
+def test_a_launcher_is_given_time_when_the_supervisor_is_killed(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start("launcher")
+    running.until_ready()
+    identifier = running.status()["id"]
+    wait_until((running.root / "launched").exists)
+    os.kill(running.supervisor, signal.SIGKILL)
+    assert running.wait() == 137
+    assert nothing_left(running, identifier, wait_until)
+    assert (running.root / "cleared").exists()
+
+
 def test_the_supervisor_is_killed_and_the_job_ends_at_the_same_time(start: StartSmall, wait_until: WaitUntil) -> None:
     """Signals that come while the guard clears up must not keep it from that."""
     running = start("stubborn")

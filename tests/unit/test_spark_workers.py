@@ -128,7 +128,7 @@ def test_workers_on_this_node() -> None:
         gate = ROOT / "scratch/spark" / f"gate-{rank}"
         assert found.argv == (str(PRIVATE / "spark/worker.sh"), str(PRIVATE / f"spark/worker-{rank}.args"), str(gate))
         assert (found.gate, found.after, found.restarts) == (gate, ("spark-master",), 3)
-        assert not found.essential and not found.dispensable
+        assert not found.essential and not found.remote
         words = java_arguments(text(part, f"spark/worker-{rank}.args"))
         assert words[words.index("--host") + 1] == ADDRESS
         assert words[-1] == f"spark://{ADDRESS}:20002"
@@ -181,7 +181,7 @@ def test_on_one_node_there_is_nothing_for_others() -> None:
 
 def test_the_launcher_is_a_service_that_the_session_can_lose() -> None:
     found = service(workers(context(2, {"TMPDIR": "/job/tmp"})), "spark-workers")
-    assert (found.essential, found.dispensable, found.restarts, found.ready, found.after) == (False, True, 0, None, ())
+    assert (found.essential, found.remote, found.restarts, found.ready, found.after) == (False, True, 3, None, ())
     # Its TMPDIR is the job's: the session's own is on this node only.
     assert found.environment == {"SLURM_HINT": None, "TMPDIR": "/job/tmp"}
     assert service(workers(context(2)), "spark-workers").environment["TMPDIR"] is None

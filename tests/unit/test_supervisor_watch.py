@@ -15,8 +15,9 @@ from tests.unit.calls import InChild
 from tests.unit.scene import STAY, Exists, Scene, outcome, service, watch_and_kill
 
 
+@pytest.mark.parametrize("remote", [False, True])
 @pytest.mark.usefixtures("fast_backoff")
-def test_restarts_are_counted_and_end(scene: Scene, in_child: InChild) -> None:
+def test_restarts_are_counted_and_end(scene: Scene, in_child: InChild, remote: bool) -> None:
     def then(running: Supervisor, status: Status) -> None:
         def end_when_given_up(status: Status, event: dict[str, Any]) -> None:
             if event.get("state") == "failed":
@@ -25,7 +26,7 @@ def test_restarts_are_counted_and_end(scene: Scene, in_child: InChild) -> None:
         status.listeners.append(end_when_given_up)
         watch_and_kill("worker", 3)(running, status)
 
-    worker = service("worker", essential=False, restarts=2)
+    worker = service("worker", essential=False, restarts=2, remote=remote)
     why, exit_status, states = in_child(lambda: outcome(scene, [worker, service("jupyter")], then))
     assert (why, exit_status) == ("signal SIGTERM", 128 + 15)
     again = ["restarting", "starting", "ready"]
