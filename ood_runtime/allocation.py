@@ -29,7 +29,8 @@ class Allocation:
     """The nodes of this job, the first of which runs this program.
 
     ``directory`` is where the job's files belong, and ``ends_at`` the end of its wall time in
-    seconds since 1970, if there is one. ``environment`` is for what users start from the session, so that they can use
+    seconds since 1970, if there is one; where only the scheduler's daemons know it, the command ``ask_end`` prints it,
+    and is run when the session is ready. ``environment`` is for what users start from the session, so that they can use
     the scheduler's own programs there. Where nobody says or limits how much of a node's memory is the job's,
     ``unlimited_memory`` is: all of it, what is free, or as large a part as of its processors.
     """
@@ -39,6 +40,7 @@ class Allocation:
     nodes: tuple[Node, ...]
     directory: Path
     ends_at: float | None = None
+    ask_end: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     unlimited_memory: Literal["all", "free", "part"] = "all"
 

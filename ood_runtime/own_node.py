@@ -1,6 +1,7 @@
 """The only place that joins what a scheduler says of a job's nodes with what holds on the node that we run on."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,14 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
+
+
+def script_began() -> float:
+    """When the job script began, which leads our session (setsid(2)); seconds since 1970, now if nobody can tell."""
+    try:
+        return float(psutil.Process(os.getsid(0)).create_time())
+    except (psutil.Error, ValueError):
+        return time.time()
 
 
 def machine() -> Limits:

@@ -16,6 +16,7 @@ from ood_runtime.errors import SettingsError, find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
+from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 
 
@@ -44,7 +45,8 @@ class Prepared:
             launch=self._launch,
             allow_root=self.request.allow_root,
         )
-        return self.app.plan(context)
+        plan = self.app.plan(context)
+        return replace(plan, services=(*plan.services, *_end_asked(context)))
 
     def _launch(self, script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
         return self.launcher.commands(self.outline.allocation, script, tasks, self.request.environment)
@@ -86,6 +88,22 @@ def prepare(request: Request) -> Prepared:
         notices=scratch[0][1],
     )
     return Prepared(request, app, launcher, values, software[0], outline)
+
+
+def _end_asked(context: Context) -> tuple[Service, ...]:
+    """What asks the scheduler for the end of the job, beside a session that is ready: controllers may be slow."""
+    if not context.allocation.ask_end:
+        return ()
+    return (
+        Service(
+            name="job-end",
+            argv=context.allocation.ask_end,
+            ready_seconds=60,
+            essential=False,
+            background=True,
+            tells_end=True,
+        ),
+    )
 
 
 def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:

@@ -45,6 +45,7 @@ class Service:
     A ``remote`` one runs programs on other nodes. Its end never ends the session: a check judges what is left. It is
     asked to end, and given time to clear up there, also when the supervisor was killed.
     A ``background`` service starts when the session is ready, and its end never matters.
+    What ``tells_end`` is such a one, and prints when the job ends, in seconds since 1970.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
     ``head_start`` is what the others get before it, in seconds: where processors are few, the longest chain goes first.
     ``stop_signal`` asks it to end.
@@ -64,6 +65,7 @@ class Service:
     remote: bool = False
     restarts: int = 0
     background: bool = False
+    tells_end: bool = False
     gate: Path | None = None
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM

@@ -238,6 +238,9 @@ class Supervisor:
         self._checks.look_soon()
         if service.background:
             running.given_up = True
+            said = logs.tail(self._session.root / service.log, 1)
+            if service.tells_end and status == 0 and said and said[0].isdecimal():
+                self._status.ends_at = float(said[0])
             self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")
             return
         if not self._published and any(map(_taken, service.ports)):

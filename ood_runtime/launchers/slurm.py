@@ -4,7 +4,9 @@ Facts are from srun(1) and the source of Slurm 20.11 to 25.05, and measured on 2
 --overlap, without which a user's own steps and ours would wait for each other.
 """
 
+import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from signal import Signals
@@ -66,6 +68,7 @@ class Slurm:
             nodes=own_node.nodes(told, own, tells_memory=True),
             directory=directory,
             ends_at=slurm_job.ends_at(environment),
+            ask_end=_ask_end(environment),
             environment=_for_users(environment),
         )
 
@@ -91,6 +94,15 @@ class Slurm:
             argv += [*([":"] if argv else []), *_OPTIONS, *options, *program]
         removed: dict[str, str | None] = {name: None for name in sorted(environment) if _IN_THE_WAY.fullmatch(name)}
         return (Launch(argv=(srun, *argv), ranks=ranks, environment=removed, stop_signal=Signals.SIGINT),)
+
+
+def _ask_end(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What asks the controller for the end of the job, where an old Slurm's environment does not tell it."""
+    squeue = shutil.which("squeue", path=environment.get("PATH"))
+    if slurm_job.ends_at(environment) or not squeue:
+        return ()
+    job = f"--jobs={slurm_job.job_id(environment)}"
+    return ("/usr/bin/env", "SLURM_TIME_FORMAT=%s", os.path.abspath(squeue), "--noheader", job, "--format=%e")  # noqa: PTH100
 
 
 def _for_users(environment: Mapping[str, str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ class Torque:
             job_id=environment.get("PBS_JOBID", "unknown"),
             nodes=own_node.nodes(told, own),
             unlimited_memory="part",
+            ends_at=_ends_at(environment),
             directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
         )
 
@@ -46,6 +47,12 @@ class Torque:
         remedy = "add the directory of Torque's programs to PATH"
         program = launcher_programs.find("pbsdsh", environment, _PROGRAMS, remedy)
         return pbsdsh.commands(program, allocation, script, tasks, environment)
+
+
+def _ends_at(environment: Mapping[str, str]) -> float | None:
+    """PBS_WALLTIME is the length of the wall time in seconds; it began at the latest when the job script did."""
+    seconds = environment.get("PBS_WALLTIME", "")
+    return own_node.script_began() + int(seconds) if seconds.isdecimal() and int(seconds) else None
 
 
 def _gpus(environment: Mapping[str, str]) -> Counter[str]:

@@ -1,5 +1,7 @@
 """A real JupyterLab in a real batch job, as Open OnDemand submits it: used from elsewhere, ended in many ways."""
 
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,11 +86,18 @@ def test_the_job_script_ends_before_the_session(cluster: Cluster) -> None:
     session.assert_gone(killed=True)
 
 
+def _knows_its_end(session: JobSession) -> bool | None:
+    """Debian's Slurm does not tell it in the environment: the controller is asked, when the session is ready."""
+    end = datetime.fromisoformat(session.job.facts()["EndTime"])
+    return session.status()["ends_at"] == end.timestamp() or None
+
+
 def test_walltime(cluster: Cluster) -> None:
     """With a signal ahead of it, and without."""
     told, untold = jupyter(cluster, "--signal=B:TERM@30"), jupyter(cluster)
     for session in (told, untold):
         session.connection()
+        session.job.wait_for(partial(_knows_its_end, session), "word of the job's end", 10)
         session.job.end_at_walltime()
     for session in (told, untold):  # on one node, where what is left of one would be taken for the other's
         session.job.wait(WALLTIME_WITHIN)

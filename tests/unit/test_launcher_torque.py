@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ood_runtime import launchers
+from ood_runtime import launchers, own_node
 from ood_runtime.launchers.torque import LAUNCHER
 from ood_runtime.settings import Settings
 from tests.unit.launcher_jobs import SCRIPT, on_a_node, tasks, with_program
@@ -55,6 +55,13 @@ def test_gpus(job: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "gpus").write_text("")
     job["CUDA_VISIBLE_DEVICES"] = "0"
     assert [node.gpus for node in LAUNCHER.allocation(job, tmp_path, Settings()).nodes] == [1, 1]
+
+
+def test_the_end_of_the_wall_time(job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_node, "script_began", lambda: 1790000000.0)
+    assert LAUNCHER.allocation({**job, "PBS_WALLTIME": "3600"}, tmp_path, Settings()).ends_at == 1790003600.0
+    for unknown in ({}, {"PBS_WALLTIME": "0"}, {"PBS_WALLTIME": "1:00:00"}):
+        assert LAUNCHER.allocation({**job, **unknown}, tmp_path, Settings()).ends_at is None
 
 
 def test_one_pbsdsh_for_each_rank(job: dict[str, str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,17 @@ def test_this_machine_alone() -> None:
     outline = prepare(request()).outline
     assert outline.allocation.launcher == "local"
     assert outline.place == Place("localhost", "127.0.0.1", "127.0.0.1")
+
+
+def test_who_knows_the_end_of_the_job_is_asked_beside_a_session_that_is_ready(app: SmallApp) -> None:
+    prepared = prepare(request())
+    allocation = replace(prepared.outline.allocation, ask_end=("squeue", "--jobs=7"))
+    asked = replace(prepared, outline=replace(prepared.outline, allocation=allocation))
+    grant = Grant({"web": 1}, {}, "id")
+    assert prepared.plan(DIRECTORIES, grant).services == ()
+    (service,) = asked.plan(DIRECTORIES, grant).services
+    assert service.argv == ("squeue", "--jobs=7")
+    assert service.background and service.tells_end and not service.essential
 
 
 @pytest.mark.usefixtures("app")

@@ -113,6 +113,32 @@ def test_a_background_service_never_matters(scene: Scene, in_child: InChild) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("script", "learnt"),
+    [("echo a note; echo 1790000000", 1790000000.0), ("echo NONE", None), ("echo 1790000000; exit 1", None)],
+)
+def test_the_end_of_the_job_is_learnt_from_who_tells_it(
+    scene: Scene, in_child: InChild, script: str, learnt: float | None
+) -> None:
+    def scenario() -> float | None:
+        known: list[float | None] = []
+
+        def then(running: Supervisor, status: Status) -> None:
+            def end(status: Status, event: dict[str, Any]) -> None:
+                if event.get("service") == "asks" and event["state"] in ("ended", "failed"):
+                    known.append(status.ends_at)
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            status.listeners.append(end)
+            running.watch()
+
+        asks = service("asks", script, essential=False, background=True, tells_end=True)
+        outcome(scene, [asks, service("jupyter")], then)
+        return known[0]
+
+    assert in_child(scenario) == learnt
+
+
 @pytest.mark.parametrize("role", [{"background": True, "essential": False}, {"essential": False, "restarts": 3}])
 def test_what_is_not_essential_and_never_gets_ready_does_not_end_a_session_that_works(
     scene: Scene, in_child: InChild, tmp_path: Path, role: dict[str, Any]
