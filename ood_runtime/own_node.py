@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from ood_runtime import limits
-from ood_runtime.allocation import Node
+from ood_runtime.allocation import Allocation, Node
 from ood_runtime.limits import Limits
 
 _VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
@@ -23,6 +23,32 @@ class Told:
     cpus: int | None = None
     memory: int | None = None
     gpus: int | None = None
+
+
+def allocation(
+    launcher: str,
+    job_id: str,
+    told: Sequence[Told],
+    own: int,
+    environment: Mapping[str, str],
+    directory: Path,
+    ends_at: float | None = None,
+) -> Allocation:
+    """What a job has whose scheduler counts slots, and says nothing of memory.
+
+    Of GPUs it may tell each process by its environment which ones it sees.
+    """
+    if told[own].gpus is None:
+        ours = replace(told[own], gpus=visible_gpus(environment))
+        told = [*told[:own], ours, *told[own + 1 :]]
+    return Allocation(
+        launcher=launcher,
+        job_id=job_id,
+        nodes=nodes(told, own),
+        directory=directory,
+        ends_at=ends_at,
+        unlimited_memory="part",
+    )
 
 
 def nodes(told: Sequence[Told], own: int, *, tells_memory: bool = False) -> tuple[Node, ...]:

@@ -39,14 +39,8 @@ class GridEngine:
         # The job script runs on the host of the first line, the master of the parallel environment.
         own = host_lists.place_of(own_node.names(environment, "HOSTNAME"), list(slots)) or 0
         told = [Told(host, count) for host, count in slots.items()]
-        told[own] = Told(told[own].host, told[own].cpus, gpus=own_node.visible_gpus(environment))
-        return Allocation(
-            launcher=self.name,
-            job_id=environment.get("JOB_ID", "unknown"),
-            nodes=own_node.nodes(told, own),
-            unlimited_memory="part",
-            directory=own_node.directory(environment, directory, "SGE_O_WORKDIR"),
-        )
+        place = own_node.directory(environment, directory, "SGE_O_WORKDIR")
+        return own_node.allocation(self.name, environment.get("JOB_ID", "unknown"), told, own, environment, place)
 
     def commands(
         self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]

@@ -32,14 +32,8 @@ class Lsf:
         # LSF starts the job's command on the first host of the list.
         own = host_lists.place_of(own_node.names(environment), list(slots)) or 0
         told = [Told(host, count) for host, count in slots.items()]
-        told[own] = Told(told[own].host, told[own].cpus, gpus=own_node.visible_gpus(environment))
-        return Allocation(
-            launcher=self.name,
-            job_id=environment.get("LSB_JOBID", "unknown"),
-            nodes=own_node.nodes(told, own),
-            unlimited_memory="part",
-            directory=directory,
-        )
+        job_id = environment.get("LSB_JOBID", "unknown")
+        return own_node.allocation(self.name, job_id, told, own, environment, directory)
 
     def commands(
         self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]

@@ -31,14 +31,8 @@ class Pbs:
         chunk = environment.get("NCPUS", "")
         told = [Told(host, max(count, int(chunk) if chunk.isdecimal() else 0)) for host, count in found.items()]
         own = pbsdsh.own_place(environment, list(found))
-        told[own] = Told(told[own].host, told[own].cpus, gpus=own_node.visible_gpus(environment))
-        return Allocation(
-            launcher=self.name,
-            job_id=environment.get("PBS_JOBID", "unknown"),
-            nodes=own_node.nodes(told, own),
-            unlimited_memory="part",
-            directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
-        )
+        place = own_node.directory(environment, directory, "PBS_O_WORKDIR")
+        return own_node.allocation(self.name, environment.get("PBS_JOBID", "unknown"), told, own, environment, place)
 
     def commands(
         self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]

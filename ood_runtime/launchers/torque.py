@@ -27,16 +27,9 @@ class Torque:
         own = pbsdsh.own_place(environment, list(found))
         gpus = _gpus(environment)
         told = [Told(host, count, gpus=_of_host(gpus, host)) for host, count in found.items()]
-        if not gpus:
-            told[own] = Told(told[own].host, told[own].cpus, gpus=own_node.visible_gpus(environment))
-        return Allocation(
-            launcher=self.name,
-            job_id=environment.get("PBS_JOBID", "unknown"),
-            nodes=own_node.nodes(told, own),
-            unlimited_memory="part",
-            ends_at=_ends_at(environment),
-            directory=own_node.directory(environment, directory, "PBS_O_WORKDIR"),
-        )
+        job_id = environment.get("PBS_JOBID", "unknown")
+        place = own_node.directory(environment, directory, "PBS_O_WORKDIR")
+        return own_node.allocation(self.name, job_id, told, own, environment, place, _ends_at(environment))
 
     def commands(
         self, allocation: Allocation, script: Path, tasks: Sequence[Task], environment: Mapping[str, str]

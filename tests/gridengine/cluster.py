@@ -6,14 +6,13 @@ which takes them from the nodes in turn, and lets jobs start tasks on their node
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
-
-from tests.slurm.machines import Machines, machines
+from tests.slurm.machines import machines
+from tests.slurm.scheduler import Scheduler
 from tests.support.accounts import user_of_tests
 from tests.support.needs import missing, need
 
@@ -25,20 +24,8 @@ _VARIABLES: Mapping[str, str] = {"SGE_ROOT": str(_ROOT), "SGE_CELL": "default"}
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Scheduler):
     """A Grid Engine that is up."""
-
-    machines: Machines
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The names of its nodes."""
-        return self.machines.nodes
-
-    @property
-    def directory(self) -> Path:
-        """A directory of the user of the tests that all nodes see."""
-        return self.machines.directory
 
     def run(self, *argv: str, stdin: str = "") -> str:
         """What a command printed that the user of the tests runs on the head, where it must succeed."""
@@ -51,18 +38,12 @@ class Cluster:
         lines = [line.split() for line in self.run("qstat", "-u", "*").splitlines()[2:]]
         return {words[0]: words[4] for words in lines}
 
-    def left(self) -> dict[str, dict[int, str]]:
-        """What still runs as the user of the tests on each machine: command lines by pid."""
-        return self.machines.processes(user_of_tests())
-
     def end_all_jobs(self, within: float = END_WITHIN) -> None:
         """Delete every job, wait until there is none, and kill what is left; seconds."""
         if jobs := self.jobs():
             self.run("qdel", *jobs)
         self.machines.until(lambda: not self.jobs(), "end of all jobs", within)
-        for pid in [pid for found in self.left().values() for pid in found]:
-            with suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
+        self.kill_left()
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ claim more processors and memory than this machine has, which is shared: what is
 
 import ctypes
 import os
-import signal
 import socket
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from tests.slurm.machines import HEAD, Machines, machines
+from tests.slurm.machines import HEAD, machines
+from tests.slurm.scheduler import Scheduler
 from tests.support.accounts import Account, user_of_tests
 from tests.support.needs import missing, need
 
@@ -57,20 +57,8 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Scheduler):
     """A Slurm that is up."""
-
-    machines: Machines
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The names of its nodes."""
-        return self.machines.nodes
-
-    @property
-    def directory(self) -> Path:
-        """A directory of the user of the tests that all nodes see."""
-        return self.machines.directory
 
     def run(self, *argv: str, user: Account | None = None) -> str:
         """What a command printed that runs on the head, where it must succeed; as the user of the tests by default."""
@@ -88,20 +76,10 @@ class Cluster:
         """Wait until Slurm says one of these of a node; seconds."""
         self.machines.until(lambda: self.node_states()[node] in states, f"{node} {' or '.join(states)}", within)
 
-    def left(self, user: Account | None = None) -> dict[str, dict[int, str]]:
-        """What still runs as a user, by default that of the tests, on each machine: command lines by pid."""
-        return self.machines.processes(user or user_of_tests())
-
     def end_all_jobs(self, within: float = 60.0) -> None:
         """Cancel every job and wait until Slurm has none; seconds."""
         self.machines.run(["scancel", *self.administer("squeue", "-ho", "%A").split()])
         self.machines.until(lambda: not self.administer("squeue", "-h"), "end of all jobs", within)
-
-    def kill_left(self) -> None:
-        """Kill what a failed test left, so that it cannot disturb the next one."""
-        for pid in [pid for found in self.left().values() for pid in found]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
     @contextmanager
     def network(self) -> Iterator[None]:

@@ -27,9 +27,14 @@ def cluster_of_module(tracking: Tracking) -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(cluster_of_module: Cluster) -> Iterator[Cluster]:
     """Three nodes, free; after the test its jobs are ended, and nothing may be left on any node."""
-    yield cluster_of_module
-    cluster_of_module.end_all_jobs()
-    assert_nothing_left(cluster_of_module)
+    yield from lent(cluster_of_module)
+
+
+def lent(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster for a test, after which its jobs are ended, and nothing may be left on any node."""
+    yield cluster
+    cluster.end_all_jobs()
+    assert_nothing_left(cluster)
 
 
 def assert_nothing_left(cluster: Cluster, within: float = LEFT_WITHIN) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.slurm.cluster import Cluster, ClusterSpec, NodeSize, slurm
-from tests.slurm.conftest import assert_nothing_left
+from tests.slurm.conftest import lent
 from tests.slurm.spark_jobs import NODES, SRUN, WORKER, SparkJob, soon, spark
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
@@ -63,16 +63,12 @@ def even_of_module() -> Iterator[Cluster]:
 
 @pytest.fixture
 def mixed(mixed_of_module: Cluster) -> Iterator[Cluster]:
-    yield mixed_of_module
-    mixed_of_module.end_all_jobs()
-    assert_nothing_left(mixed_of_module)
+    yield from lent(mixed_of_module)
 
 
 @pytest.fixture
 def even(even_of_module: Cluster) -> Iterator[Cluster]:
-    yield even_of_module
-    even_of_module.end_all_jobs()
-    assert_nothing_left(even_of_module)
+    yield from lent(even_of_module)
 
 
 def cancel(session: SparkJob) -> None:
