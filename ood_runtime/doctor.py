@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_runtime import apps, class_data, java, jupyter_home, launchers, place, ports, spark_home
+from ood_runtime import apps, class_data, java, jupyter_home, launchers, place, ports, scratch, spark_home
 from ood_runtime.errors import OodRuntimeError
-from ood_runtime.planning import scratch_base
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_software import archive_directories, find_python
@@ -107,7 +106,7 @@ def _ports(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findi
 
 
 def _scratch(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    base, notices = scratch_base(settings.scratch_dir, environment)
+    base, notices = scratch.base(settings.scratch_dir, environment)
     free = shutil.disk_usage(base).free
     detail = f"{base}, {free / GIB:.1f} GiB free"
     if notices:

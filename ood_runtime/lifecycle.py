@@ -28,7 +28,7 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
     """
     with Planner(request) as planner:
         outline = planner.outline()
-        with Session(outline.session_directory, outline.app, outline.scratch_base) as session:
+        with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
             announce(session.root, session.id)
             status = _status(session, outline, progress)
             with Supervisor(

@@ -15,7 +15,7 @@ class Directories:
 
     ``private`` (0700) is in the session's directory, for what is generated. ``scratch`` (0700) is on the
     node's own disk, for what is large and short-lived; ``sockets`` (0700) has a path so short that Unix
-    sockets fit in it (107 bytes, unix(7)).
+    sockets fit in it (107 bytes, unix(7)). ``local`` (0700) are on other disks of the node, for shuffle data too.
     """
 
     session: Path
@@ -23,6 +23,12 @@ class Directories:
     logs: Path
     scratch: Path
     sockets: Path
+    local: tuple[Path, ...] = ()
+
+    @property
+    def outside(self) -> set[Path]:
+        """Those that are not in the session's directory, and end with the session."""
+        return {self.scratch, self.sockets, *self.local}
 
     @property
     def temporary(self) -> Path:
@@ -112,3 +118,4 @@ class Outline:
     secret_names: Mapping[str, str]
     stop_seconds: float
     notices: tuple[str, ...] = ()
+    local_bases: tuple[Path, ...] = ()

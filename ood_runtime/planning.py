@@ -3,16 +3,15 @@
 Needs libraries that take memory: the process that stays for the whole session has them in a child (``planner``).
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, launchers, limits, place, settings
+from ood_runtime import apps, launchers, limits, place, scratch, settings
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import SettingsError, find_all
+from ood_runtime.errors import find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
@@ -65,27 +64,32 @@ def prepare(request: Request) -> Prepared:
         launcher = launchers.choose("ssh", request.environment)
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
-    scratch: list[tuple[Path, tuple[str, ...]]] = []
+    bases: list[tuple[Path, list[str]]] = []
     software: list[Software] = []
+    disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
-        lambda: scratch.append(scratch_base(values.scratch_dir, request.environment)),
+        lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
         lambda: software.append(app.find(values, request.environment)),
     )
-    where = places[0]
+    where, (base, notices) = places[0], bases[0]
+    local: list[Path] = []
     if software[0].spark:
+        local, unusable = scratch.more(disks.local_dirs, request.environment)
+        notices += unusable
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,
         allocation=allocation,
         place=where,
         session_directory=request.session_directory or allocation.directory,
-        scratch_base=scratch[0][0],
+        scratch_base=base,
+        local_bases=tuple(local),
         port_names=app.ports,
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=scratch[0][1],
+        notices=tuple(notices),
     )
     return Prepared(request, app, launcher, values, software[0], outline)
 
@@ -104,26 +108,3 @@ def _end_asked(context: Context) -> tuple[Service, ...]:
             tells_end=True,
         ),
     )
-
-
-def scratch_base(setting: Path | None, environment: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
-    """Where scratch space goes: the setting, else $TMPDIR, else /tmp; and a notice when $TMPDIR cannot be used.
-
-    Raises SettingsError when the directory of the setting cannot be used.
-    """
-    fallback = Path("/tmp")  # noqa: S108  (a private directory is made there)
-    named = str(setting or environment.get("TMPDIR") or fallback)
-    reason = _unusable(Path(named))
-    if not reason:
-        return Path(named), ()
-    if setting:
-        raise SettingsError(f"scratch_dir: {named} {reason}")
-    return fallback, (f"TMPDIR is {named}, which {reason}: using {fallback}",)
-
-
-def _unusable(path: Path) -> str:
-    if set(",:") & set(str(path)):
-        return "has a comma or colon in its name, at which lists of directories are cut"
-    if not path.is_absolute() or not path.is_dir():
-        return "is no directory"
-    return "" if os.access(path, os.W_OK | os.X_OK) else "cannot be written to"

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,11 +50,11 @@ class Record:
 class Session:
     """A session directory in use. Leaving the context erases the secrets and the scratch space."""
 
-    def __init__(self, directory: Path, app: str, scratch_base: Path) -> None:
+    def __init__(self, directory: Path, app: str, scratch_base: Path, local_bases: Sequence[Path] = ()) -> None:
         self.id = secrets.token_hex(16)
         self.root = directory
         self._app = app
-        self._scratch_base = scratch_base
+        self._scratch_base, self._local_bases = scratch_base, local_bases
         self._secret_files: list[str] = []
         self._lock = -1
         self.notices: list[str] = []
@@ -92,11 +92,12 @@ class Session:
         self._lock = _take_lock(self.root)
         self.notices += clear(self.root)
         private_directory(self.root / "logs")
-        scratch = Path(tempfile.mkdtemp(prefix="ood-", dir=self._scratch_base))
+        scratch, *local = (_make(base) for base in (self._scratch_base, *self._local_bases))
         sockets = scratch
         if len(os.fsencode(scratch)) + _LONGEST_SOCKET > _SOCKET_LIMIT:
-            sockets = Path(tempfile.mkdtemp(prefix="ood-", dir="/tmp"))
-        self.directories = Directories(self.root, self.root / _PRIVATE, self.root / "logs", scratch, sockets)
+            sockets = _make("/tmp")  # noqa: S108  (a private directory is made there)
+        private, logs = self.root / _PRIVATE, self.root / "logs"
+        self.directories = Directories(self.root, private, logs, scratch, sockets, tuple(local))
         private_directory(self.directories.temporary)
         self._write_record()
 
@@ -111,7 +112,6 @@ class Session:
         return {**environment, processes.MARK: self.id, "TMPDIR": temporary}
 
     def _write_record(self) -> None:
-        outside = {str(self.directories.scratch), str(self.directories.sockets)}
         record = Record(
             id=self.id,
             app=self._app,
@@ -119,7 +119,7 @@ class Session:
             boot=_boot(),
             pid=os.getpid(),
             started_at=processes.started_at(os.getpid()),
-            outside=tuple(sorted(outside)),
+            outside=tuple(sorted(map(str, self.directories.outside))),
         )
         # The list of secrets says, as long as it is there, that the session did not end in order.
         write(self.root / _PRIVATE / _SECRETS, "[]")
@@ -148,7 +148,7 @@ class Session:
         """Erase the secrets and the scratch space. Nothing that fails here keeps the rest from going on."""
         if hasattr(self, "directories"):
             erase(self.root)
-            for path in {self.directories.scratch, self.directories.sockets}:
+            for path in self.directories.outside:
                 shutil.rmtree(path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
@@ -234,10 +234,8 @@ def clear(directory: Path) -> list[str]:
 
 def _clear_session(directory: Path, record: Record) -> list[str]:
     notices = []
-    here = record.host == socket.gethostname() and record.boot == _boot()
-    if here:
-        left = processes.marked(record.id)
-        if left:
+    if record.host == socket.gethostname() and record.boot == _boot():
+        if left := processes.marked(record.id):
             processes.end(lambda: processes.marked(record.id), seconds=5)
             notices.append(f"ended {len(left)} processes of the session that was killed in this directory")
         for outside in map(Path, record.outside):
@@ -282,6 +280,10 @@ def _take_lock(directory: Path) -> int:
             remedy="end it with `ood-runtime stop`, or name another directory with --session-dir",
         )
     return descriptor
+
+
+def _make(base: Path | str) -> Path:
+    return Path(tempfile.mkdtemp(prefix="ood-", dir=base))
 
 
 def _boot() -> str:

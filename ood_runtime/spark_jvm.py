@@ -20,14 +20,14 @@ PROPERTIES = "spark/spark.conf"
 def environment(context: Context) -> dict[str, str]:
     """The variables of every JVM."""
     software = spark_software(context)
-    private = context.directories.private
+    places, private = context.directories, context.directories.private
     shim = java.needs_shim(software.java, software.spark)
     return {
         **_utf8_locale(context.environment),
         "JAVA_HOME": str(private / "spark/java" if shim else software.java.home),
         "SPARK_CONF_DIR": str(software.archives.conf_dir if software.archives else private / "spark/conf"),
         "SPARK_HOME": str(software.spark.home),
-        "SPARK_LOCAL_DIRS": str(context.directories.scratch / "spark" / "local"),
+        "SPARK_LOCAL_DIRS": ",".join(map(str, [places.scratch / "spark/local", *places.local])),
         "SPARK_LOCAL_IP": address(context),
         "SPARK_PUBLIC_DNS": address(context),
         # Set by spark-class; without it executors die with "Cannot find any build directories".

@@ -47,7 +47,8 @@ def command(
 def _directories(outline: Outline) -> Directories:
     root = outline.session_directory
     scratch = outline.scratch_base / "ood-SCRATCH"
-    return Directories(root, root / "ood-runtime", root / "logs", scratch, scratch)
+    local = tuple(base / "ood-SCRATCH" for base in outline.local_bases)
+    return Directories(root, root / "ood-runtime", root / "logs", scratch, scratch, local)
 
 
 def _write(files: dict[File, str], target: Path) -> None:

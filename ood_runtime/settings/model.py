@@ -166,10 +166,10 @@ class Worker(_Section):
     restarts: int = Field(3, ge=0, le=100)
     """How many times it is started again when it dies."""
     scratch_dirs: list[LocalDirectory] = []
-    """Where the job's other nodes may have fast local disks, best first; may contain $VARIABLES of the node. The first
-    that can be used is taken. Not set: $TMPDIR of the node, else /tmp. For the first node it is scratch_dir."""
+    """Where the job's nodes may have fast local disks, best first; may contain $VARIABLES of the node. The first that
+    can be used is taken. Not set: $TMPDIR of the node, else /tmp. On the first node scratch_dir goes before them."""
     local_dirs: list[LocalDirectory] = []
-    """More directories of the job's other nodes for shuffle data and spilled blocks, to use several disks."""
+    """More directories of the job's nodes for shuffle data and spilled blocks, to use several disks."""
 
 
 class Executor(_Section):

@@ -6,6 +6,7 @@ directories of their own; ssh is real. Slurm's example is run in tests/slurm, by
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 
 EXAMPLES = REPOSITORY / "examples" / "jobs"
 SCRIPTS = {"openpbs": "pbs.sh", "torque": "torque.sh", "lsf": "lsf.sh", "gridengine": "gridengine.sh"}
+BACK_WITHIN = 15.0  # seconds until a worker is there again: a JVM's start on a busy machine
 GONE_WITHIN = 3.0  # seconds from the end of the job script
 SMALL = {
     "driver": {"memory": "512m"},
@@ -189,6 +191,27 @@ def test_the_end_of_the_jobs_time(scheduler: str, how: str, network: Machines) -
         assert not job.killed
         session.assert_gone()
         assert session.status["state"] == "ended"
+
+
+@pytest.mark.parametrize("scheduler", ["openpbs", "gridengine"])
+def test_a_launcher_that_is_killed_is_started_again(scheduler: str, network: Machines) -> None:
+    """The task of a killed pbsdsh goes on, and is taken over; that of a killed qrsh ends with it."""
+    with example(network, scheduler) as job:
+        session = ready(job)
+        (launcher,) = (pid for pid, line in network.processes(user_of_tests())["node1"].items() if _launches(line))
+        os.kill(launcher, signal.SIGKILL)
+        (log,) = session.home.glob("*/logs/spark-worker-1.log")
+        job.wait_for(lambda: log.read_text().count(": starting with ") == 2 or None, "another worker", BACK_WITHIN)
+        job.wait_for(lambda: session.status["workers"]["ready"] == 2 or None, "word of it", BACK_WITHIN)
+        (service,) = (entry for entry in session.status["services"] if entry["name"] == "spark-workers")
+        assert (service["restarts"], service["state"]) == (1, "running")
+        job.end("delete")
+        job.wait()
+        session.assert_gone()
+
+
+def _launches(command: str) -> bool:
+    return "remote-worker.sh" in command and re.search(r"\b(pbsdsh|qrsh) ", command) is not None
 
 
 @pytest.mark.parametrize("scheduler", SCRIPTS)

@@ -113,23 +113,3 @@ def test_the_parent_stays_small(in_child: InChild, outline: Outline) -> None:
         return "ood_runtime.planning" in sys.modules
 
     assert in_child(scenario) is False
-
-
-# --- where scratch space goes ---
-
-
-def test_scratch_space(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    assert planning.scratch_base(None, {"TMPDIR": str(tmp_path)}) == (tmp_path, ())
-    assert planning.scratch_base(other, {"TMPDIR": str(tmp_path)}) == (other, ())
-    assert planning.scratch_base(None, {}) == (Path("/tmp"), ())
-
-
-@pytest.mark.parametrize("named", ["/nonexistent", "relative", "/proc/self/status", "/tmp/a,b"])
-def test_scratch_space_that_cannot_be_used(named: str) -> None:
-    base, (notice,) = planning.scratch_base(None, {"TMPDIR": named})
-    assert base == Path("/tmp")
-    assert notice.startswith(f"TMPDIR is {named}, which ")
-    with pytest.raises(SettingsError, match=f"scratch_dir: {named} "):
-        planning.scratch_base(Path(named), {})

@@ -29,14 +29,18 @@ def everything_below(path: Path) -> list[Path]:
     return [Path(top, name) for top, directories, files in os.walk(path) for name in (*directories, *files)]
 
 
-def test_all_that_is_made_is_private(root: Path, scratch: Path) -> None:
+def test_all_that_is_made_is_private(root: Path, scratch: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o700)
     old = os.umask(0)
     try:
-        with Session(root, "app", scratch) as used:
+        with Session(root, "app", scratch, [disk]) as used:
             used.write([SECRET, SCRIPT], [root / "ood-runtime/spark/conf", used.directories.scratch / "spark/local"])
             places = used.directories
             (inside,) = scratch.iterdir()
             assert places.scratch == inside
+            (local,) = disk.iterdir()
+            assert places.local == (local,) and mode(local) == 0o700
             assert (root / "ood-runtime/spark/spark.conf").read_text() == SECRET.content
             assert (root / "ood-runtime/spark/conf").is_dir()
             for path in [root, inside, *everything_below(root), *everything_below(inside)]:
@@ -44,6 +48,7 @@ def test_all_that_is_made_is_private(root: Path, scratch: Path) -> None:
                 assert mode(path) == (0o700 if executable else 0o600), path
     finally:
         os.umask(old)
+    assert not list(disk.iterdir())
 
 
 def test_what_is_left_after_the_end(root: Path, scratch: Path) -> None:
