@@ -31,7 +31,8 @@ class Allocation:
     ``directory`` is where the job's files belong, and ``ends_at`` the end of its wall time in
     seconds since 1970, if there is one; where only the scheduler's daemons know it, the command ``ask_end`` prints it,
     and is run when the session is ready. ``environment`` is for what users start from the session, so that they can use
-    the scheduler's own programs there. Where nobody says or limits how much of a node's memory is the job's,
+    the scheduler's own programs there. ``keeper`` is the name of the scheduler's program that started the job script,
+    and without which the job is lost. Where nobody says or limits how much of a node's memory is the job's,
     ``unlimited_memory`` is: all of it, what is free, or as large a part as of its processors.
     """
 
@@ -41,6 +42,7 @@ class Allocation:
     directory: Path
     ends_at: float | None = None
     ask_end: tuple[str, ...] = ()
+    keeper: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     unlimited_memory: Literal["all", "free", "part"] = "all"
 

@@ -37,7 +37,7 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
                 request.environment,
                 outline.stop_seconds,
                 spared=planner.pid,
-                job_script=_job_script(outline),
+                lives_with=_lives_with(outline),
             ) as supervisor:
                 try:
                     plan = _start(planner, outline, session, supervisor)
@@ -60,15 +60,22 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
     return 0
 
 
-def _job_script(outline: Outline) -> int | None:
-    """The process of the job's script; None outside of a job.
+def _lives_with(outline: Outline) -> dict[int, str]:
+    """The processes whose end is the session's end, and what they are; none outside of a job.
 
     A job ends with its script, but a scheduler that knows processes by their parents forgets what the script started
     in the background. The script leads the session that we are in (setsid(2)), or under Slurm, whose leader of the
-    session is gone by then, the process group.
+    session is gone by then, the process group. When the program is killed that keeps the script for the scheduler,
+    nobody ends what the script has started.
     """
-    leaders = (os.getsid(0), os.getpgrp()) if outline.allocation.job_id else ()
-    return next((leader for leader in leaders if processes.started_at(leader)), None)
+    allocation = outline.allocation
+    leaders = (os.getsid(0), os.getpgrp()) if allocation.job_id else ()
+    script = next((leader for leader in leaders if processes.started_at(leader)), None)
+    keeper = processes.ancestor(allocation.keeper) if allocation.keeper else None
+    return {
+        **({script: "the job script"} if script else {}),
+        **({keeper: f"{allocation.keeper}, which kept the job,"} if keeper else {}),
+    }
 
 
 def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:

@@ -52,6 +52,14 @@ def descendants() -> list[int]:
     return tree(os.getpid())[1:]
 
 
+def ancestor(name: str) -> int | None:
+    """The nearest ancestor of this process that is called so, if there is one that we may see."""
+    try:
+        return next((process.pid for process in psutil.Process().parents() if process.name() == name), None)
+    except psutil.Error:
+        return None
+
+
 def marked(identifier: str, name: str = MARK) -> list[int]:
     """Our own processes on this node that carry ``identifier`` in their environment as ``name``, but for this one."""
     mark = f"{name}={identifier}".encode()

@@ -42,8 +42,8 @@ class PortLostError(Exception):
 class Supervisor:
     """Starts services side by side, each as soon as what it waits for is ready; ends all that it started.
 
-    ``spared`` is a child of this process that is none of the session's, and not to be ended with it. ``job_script``
-    is a process whose end is the session's end too.
+    ``spared`` is a child of this process that is none of the session's, and not to be ended with it.
+    ``lives_with`` are processes whose end is the session's end too, and what they are.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Supervisor:
         environment: Mapping[str, str],
         stop_seconds: float,
         spared: int | None = None,
-        job_script: int | None = None,
+        lives_with: Mapping[int, str] | None = None,
     ) -> None:
         self._session = session
         self._status = status
@@ -62,8 +62,7 @@ class Supervisor:
         self._running: dict[str, Running] = {}
         self._checks = Checks((), session.root, status)
         self._spared = spared
-        self._job_script = job_script
-        self._job_script_started = processes.started_at(job_script) if job_script else None
+        self._lives_with = {(pid, processes.started_at(pid)): what for pid, what in (lives_with or {}).items()}
         self._published = False
         self._next_tick = 0.0
 
@@ -224,8 +223,9 @@ class Supervisor:
             self._next_tick = time.monotonic() + _TICK_SECONDS
             if SIGNALS.stop_asked or stop_asked(self._session.root):
                 raise EndAskedError("ood-runtime stop", 0)
-            if self._job_script and processes.started_at(self._job_script) != self._job_script_started:
-                raise EndAskedError("the job script has ended", 0)
+            for (pid, began), what in self._lives_with.items():
+                if processes.started_at(pid) != began:
+                    raise EndAskedError(f"{what} has ended", 0)
 
     def _ended(self, running: Running, status: int) -> None:
         """A service's process has ended: start it again, do without it, or end the session."""

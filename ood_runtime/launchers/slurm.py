@@ -69,6 +69,7 @@ class Slurm:
             directory=directory,
             ends_at=slurm_job.ends_at(environment),
             ask_end=_ask_end(environment),
+            keeper="slurmstepd",
             environment=_for_users(environment),
         )
 

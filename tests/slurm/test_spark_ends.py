@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+import psutil
 import pytest
 
 from tests.slurm.cluster import NOTICES_SOON, Cluster, ClusterSpec, NodeSize, Tracking, slurm
@@ -142,6 +143,29 @@ def test_srun_is_killed(cluster: Cluster) -> None:
     session.job.cancel()
     session.job.wait()
     session.assert_gone()
+
+
+def test_the_first_node_is_set_down(cluster: Cluster) -> None:
+    """By an administrator: without --no-kill the job is over, and Slurm says so to all that runs."""
+    session = spark(cluster)
+    session.connection()
+    cluster.administer("scontrol", "update", "NodeName=node01", "State=DOWN", "Reason=test")
+    assert session.job.wait() == "NODE_FAIL"
+    session.assert_gone()
+    cluster.wait_for_state("node01", "idle")  # it says that it is there: ReturnToService
+
+
+def test_slurm_is_killed_on_the_first_node(tracking: Tracking) -> None:
+    """Nobody ends the session then, and it ends by itself."""
+    with slurm(ClusterSpec(tracking=tracking)) as cluster:
+        session = spark(cluster)
+        session.connection()
+        init = psutil.Process(cluster.machines.by_name["node01"].init)
+        for process in init.children(recursive=True):
+            if process.name() in ("slurmd", "slurmstepd"):
+                process.kill()
+        session.assert_gone()
+        assert session.session.status()["message"] == "ended: slurmstepd, which kept the job, has ended"
 
 
 def test_nodes_are_lost() -> None:

@@ -84,7 +84,7 @@ def test_the_plug_in_of_slurm_that_sets_variables_of_pbs_is_no_second_scheduler(
 def test_nodes_with_what_the_job_has_on_each(tmp_path: Path) -> None:
     given = allocate(tmp_path, JOB)
     assert given.nodes == tuple(Node(f"node0{i}", cpus, 4000 * MIB) for i, cpus in ((1, 4), (2, 4), (3, 8)))
-    assert (given.launcher, given.job_id, given.ends_at) == ("slurm", "77", None)
+    assert (given.launcher, given.job_id, given.ends_at, given.keeper) == ("slurm", "77", None, "slurmstepd")
     assert given.directory == tmp_path
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from ood_runtime import kernel, processes
@@ -31,6 +32,12 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "60"], env=env, start_new_session=True) as process:
         yield process
         process.kill()
+
+
+def test_the_nearest_ancestor_of_a_name() -> None:
+    parent = psutil.Process().parent()
+    assert parent and processes.ancestor(parent.name()) == parent.pid
+    assert processes.ancestor("no such program") is None
 
 
 def test_a_tree_and_its_root() -> None:
