@@ -73,10 +73,8 @@ def prepare(request: Request) -> Prepared:
         lambda: software.append(app.find(values, request.environment)),
     )
     where, (base, notices) = places[0], bases[0]
-    local: list[Path] = []
+    local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
     if software[0].spark:
-        local, unusable = scratch.more(disks.local_dirs, request.environment)
-        notices += unusable
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,
@@ -89,7 +87,7 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=tuple(notices),
+        notices=(*notices, *unusable),
     )
     return Prepared(request, app, launcher, values, software[0], outline)
 

@@ -164,7 +164,7 @@ class Worker(_Section):
     memory: Memory | None = Field(None, ge=512 * MIB)
     """Memory that it offers for the heaps of executors. Not set: computed from what the job has there."""
     restarts: int = Field(3, ge=0, le=100)
-    """How many times it is started again when it dies."""
+    """How many times it is started again when it dies; so is the launcher of those on other nodes."""
     scratch_dirs: list[LocalDirectory] = []
     """Where the job's nodes may have fast local disks, best first; may contain $VARIABLES of the node. The first that
     can be used is taken. Not set: $TMPDIR of the node, else /tmp. On the first node scratch_dir goes before them."""

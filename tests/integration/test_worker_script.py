@@ -5,48 +5,13 @@ import resource
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ood_runtime import processes
-from tests.support.needs import need
-from tests.support.remote_workers import Master, Workers
+from tests.support.remote_workers import Master, Workers, looking_often
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def master() -> Iterator[Master]:
-    """Does not listen yet."""
-    master = Master()
-    yield master
-    master.close()
-
-
-@pytest.fixture(params=["dash", "bash"])
-def workers(request: pytest.FixtureRequest, tmp_path: Path, master: Master) -> Iterator[Workers]:
-    """Workers in a place with a difficult name, run by one shell after the other."""
-    place = tmp_path / "a b'c\nd"
-    place.mkdir()
-    workers = Workers(place, need(request.param), master)
-    yield workers
-    workers.end()
-
-
-@pytest.fixture
-def bash_workers(tmp_path: Path, master: Master) -> Iterator[Workers]:
-    workers = Workers(tmp_path, need("bash"), master)
-    yield workers
-    workers.end()
-
-
-def looking_often(text: str) -> str:
-    """The script, but it looks after its master every second."""
-    slow = "sleep $((13 + rank % 5))"
-    assert slow in text
-    return text.replace(slow, "sleep 1")
 
 
 def option(argv: list[str], name: str) -> str:
@@ -199,59 +164,6 @@ def test_a_master_that_never_comes(workers: Workers) -> None:
     assert workers.start().wait(10) == 143
     assert workers.record()[1] == "failed"
     assert workers.left() == []
-
-
-# --- when its launcher has been killed and started again ---
-
-
-def test_the_next_one_clears_what_was_killed_at_once(workers: Workers, master: Master) -> None:
-    """As a control group is: nobody is left who could clear up."""
-    workers.write("family")
-    master.open()
-    workers.start(2)
-    first = workers.start()
-    before, others = workers.begun(), set(processes.tree(workers.running[2].pid))
-    for pid in [first.pid, *(pid for pid in processes.marked(workers.session) if pid not in others)]:
-        os.kill(pid, signal.SIGSTOP)  # so that none of them sees another one's end
-    for pid in [first.pid, *(pid for pid in processes.marked(workers.session) if pid not in others)]:
-        os.kill(pid, signal.SIGKILL)
-    first.wait()
-    assert Path(before["cwd"]).exists()
-    workers.start()
-    assert workers.begun(times=2)["cwd"] != before["cwd"]
-    assert not Path(before["cwd"]).exists()
-    assert len(list(workers.disk.iterdir())) == 2
-    assert workers.running[2].poll() is None and len(workers.started(2)) == 1
-
-
-def test_the_next_one_takes_over_from_one_that_still_runs(workers: Workers, master: Master) -> None:
-    workers.write("family")
-    master.open()
-    first = workers.start()
-    before = workers.begun()
-    workers.start()
-    after = workers.begun(times=2)
-    assert first.wait(5) == 143
-    assert not workers.runs(before["pid"]) and workers.runs(after["pid"])
-    assert [str(path) for path in workers.disk.iterdir()] == [after["cwd"]]
-
-
-def test_the_next_one_does_not_try_again_what_was_given_up(workers: Workers, master: Master) -> None:
-    workers.write("9", restarts=0)
-    master.open()
-    assert workers.start().wait(10) == 9
-    assert workers.start().wait(10) == 1
-    assert "it has failed before" in workers.log()
-    assert len(workers.started()) == 1
-    assert workers.record()[1:] == ["failed", workers.record()[2]]
-
-
-def test_the_next_one_withdraws_the_record_of_trouble_that_is_over(workers: Workers, master: Master) -> None:
-    workers.write(change=looking_often)
-    master.open()
-    (workers.trouble / "1").write_text("node\nrestarting\nSpark ended\n")
-    workers.start()
-    workers.wait(lambda: not workers.record())
 
 
 # --- trouble ---

@@ -62,6 +62,13 @@ while True:
 """
 
 
+def looking_often(text: str) -> str:
+    """The script, but it looks after its master every second."""
+    slow = "sleep $((13 + rank % 5))"
+    assert slow in text
+    return text.replace(slow, "sleep 1")
+
+
 class Master:
     """Somebody who listens where the master does; ``open`` and ``close`` may come in any order."""
 

@@ -146,15 +146,6 @@ def test_gpus(tmp_path: Path, variables: dict[str, str], gpus: list[int]) -> Non
     assert [node.gpus for node in allocate(tmp_path, {**JOB, **variables}).nodes] == gpus
 
 
-def test_the_end_of_the_wall_time(tmp_path: Path) -> None:
-    program = {"PATH": with_program(tmp_path / "bin", "squeue")}
-    told = allocate(tmp_path, {**JOB, **program, "SLURM_JOB_END_TIME": "1790000000"})
-    assert (told.ends_at, told.ask_end) == (1790000000.0, ())
-    asked = allocate(tmp_path, {**JOB, **program})
-    assert (asked.ends_at, asked.ask_end[2:5]) == (None, (f"{tmp_path}/bin/squeue", "--noheader", "--jobs=77"))
-    assert allocate(tmp_path, {**JOB, "PATH": "/nowhere"}).ask_end == ()
-
-
 def test_a_heterogeneous_job(tmp_path: Path) -> None:
     nodes = allocate(tmp_path, HET).nodes
     assert [(node.host, node.cpus, node.memory, node.gpus) for node in nodes] == [
