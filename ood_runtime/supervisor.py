@@ -256,7 +256,9 @@ class Supervisor:
             self._status.service(service.name, "failed", pid=None, detail=failures.describe(status))
 
     def _restart_later(self, running: Running, status: int) -> None:
-        wait = _BACKOFF_SECONDS * 2 ** (running.restarts - 1) if running.restarts else 0.0
+        # A launcher may have ended because the job does, of which we hear in a moment.
+        waits = running.restarts or running.service.remote
+        wait = _BACKOFF_SECONDS * 2 ** (running.restarts - 1) if waits else 0.0
         running.restarts += 1
         running.not_before = time.monotonic() + wait
         self._status.service(
