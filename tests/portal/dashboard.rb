@@ -99,8 +99,10 @@ def page(path, bound)
   OodAppkit.markdown.render(erb(path, bound))
 end
 
-def stage(app, session, context)
+def stage(app, session, fields)
+  context = SessionContext.new(fields)
   FileUtils.cp_r("#{app}/template/.", session.staged_root)
+  session.staged_root.join("user_defined_context.json").write(JSON.pretty_generate(fields))
   Dir.glob("#{session.staged_root}/**/*.erb").each { |file| File.unlink(file) }
   Dir.glob("#{app}/template/**/*.erb").each do |file|
     target = session.staged_root.join(file.delete_prefix("#{app}/template/")).sub_ext("")
@@ -119,7 +121,7 @@ def answer(request)
   when "form"
     { "value" => YAML.safe_load(File.read("#{app}/form.yml")) }
   when "stage"
-    stage(app, session, SessionContext.new(request["fields"]))
+    stage(app, session, request["fields"])
     {}
   when "view"
     { "text" => page("#{app}/view.html.erb", session.connect.instance_eval { binding }) }

@@ -212,6 +212,18 @@ def test_why_it_ended_in_words(apps: dict[str, Path], tmp_path: Path) -> None:
         assert "x\n" not in page.text
 
 
+@pytest.mark.parametrize(
+    ("hours", "words"), [("1", "The time that was asked for is over"), ("2", "ended from outside")]
+)
+def test_the_time_is_over_where_the_scheduler_does_not_tell_its_end(
+    apps: dict[str, Path], root: Path, hours: str, words: str
+) -> None:
+    status(root, "ended", message="ended: signal SIGTERM", ends_at=None, started_at=time.time() - 3500)
+    (root / "user_defined_context.json").write_text(json.dumps({"bc_num_hours": hours}))
+    (answer,) = render({"what": "completed", "app": apps["jupyter"], "root": root, "state": "completed"})
+    assert words in Page(answer["text"]).text
+
+
 def test_what_a_session_says_is_text_on_the_page(apps: dict[str, Path], tmp_path: Path) -> None:
     asked: list[dict[str, Any]] = []
     for number, value in enumerate(HOSTILE):
