@@ -46,7 +46,7 @@ def _start(directory: Path) -> int:
         secret_names={"password": "password"},
         stop_seconds=3.0,
     )
-    request = Request("small", dict(os.environ))
+    request = Request("small", dict(os.environ), session_directory=directory)
     script = os.environ.get("SMALL_SESSION", "")
     vars(lifecycle)["Planner"] = lambda request: _Planner(request, outline, script)
 

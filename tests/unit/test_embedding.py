@@ -124,6 +124,8 @@ def test_a_session_that_fails_ends_the_job_at_once_with_the_reason(start_job: St
     job = start_job(way, "missing")
     assert job.ends() == 1
     assert job.says("no Jupyter here")
+    assert _state(job.staged) == "failed", "the card says why"
+    assert not job.says("ended before its session was ready"), "only the reason counts"
     assert not (job.staged / "connection.yml").exists()
 
 

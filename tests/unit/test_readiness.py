@@ -66,6 +66,18 @@ def test_wait_gives_the_connection(run_cli: RunCli, ready: tuple[Path, subproces
     assert run_cli(*arguments, "--json", "--shell").returncode == 2
 
 
+def test_a_start_that_fails_leaves_the_word_of_a_session_that_runs(
+    run_cli: RunCli, ready: tuple[Path, subprocess.Popen[bytes]]
+) -> None:
+    directory, process = ready
+    assert run_cli("wait", "--session-dir", str(directory), "--pid", str(process.pid)).returncode == 0
+    program = REPOSITORY / "tests" / "support" / "small_start.py"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "SMALL_SESSION": "missing"}
+    second = [sys.executable, str(program), "start", "small", "--session-dir", str(directory)]
+    assert subprocess.run(second, env=env, capture_output=True, check=False).returncode == 3
+    assert json.loads((directory / "status.json").read_text())["state"] == "ready"
+
+
 def test_publish_says_what_it_cannot_write(
     run_cli: RunCli, ready: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
