@@ -46,7 +46,8 @@ class Job:
                 (staged / name.removeprefix("template/")).chmod(0o700)
             else:
                 options = {k: v for k, v in yaml.safe_load(text)["batch_connect"].items() if k != "template"}
-        (staged.parent / "job.sh").write_text(PortalJob(**options).text(staged))
+        text = PortalJob(**options).text(staged)
+        (staged.parent / "job.sh").write_text(text.replace("\ncreate_yml\n", "\ncreate_yml\ntouch created\n"))
         self.staged = staged
         self.output = staged.parent / "output.log"
         with self.output.open("wb") as stream:
@@ -111,10 +112,11 @@ def test_the_portal_gets_the_sessions_own_connection(start_job: StartJob, way: s
     assert len(values["password"]) >= 16
     assert connection.stat().st_mode & 0o777 == 0o600
     session = job.session()
+    job.wait_for((job.staged / "created").exists)
     subprocess.run(
         [sys.executable, "-m", "ood_runtime", "stop", "--session-dir", job.staged], check=True, cwd=REPOSITORY
     )
-    assert job.ends() == 0
+    assert job.ends() == 0, job.output.read_text()
     assert not connection.exists()
     assert not processes_of(session)
 
