@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ood_runtime.errors import SessionError
+from ood_runtime import published, session
+from ood_runtime.errors import NotReadyError, SessionError
 from ood_runtime.private_files import write
 from ood_runtime.secret import Secret
-from ood_runtime.session import CONNECTION
+from ood_runtime.session import CONNECTION, PRIVATE
 
 
 def publish(directory: Path, connection: Mapping[str, str | int | Secret]) -> None:
@@ -30,9 +31,40 @@ def publish(directory: Path, connection: Mapping[str, str | int | Secret]) -> No
 
 
 def withdraw(directory: Path) -> None:
-    """Remove connection.yml: what it says is about to be untrue."""
+    """Remove connection.yml and its copies: what they say is about to be untrue."""
     with suppress(OSError):  # gone already, or in a directory that was taken away from us
         (directory / CONNECTION).unlink()
+    published.withdraw(directory / PRIVATE)
+
+
+def read(directory: Path) -> str | None:
+    """The text of connection.yml; None when there is none."""
+    try:
+        return (directory / CONNECTION).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def copy(directory: Path, content: str, path: Path) -> None:
+    """Write ``content``, the connection of the session in ``directory``, to ``path``, whole or not at all.
+
+    The copy goes with the session. Raises SessionError when it cannot be written, NotReadyError when the session
+    ended meanwhile.
+    """
+    if path.name == CONNECTION and path.parent.absolute().resolve() == directory.resolve():
+        return  # it is there
+    try:
+        # First the note: what is noted and was never written does no harm, the reverse would.
+        published.note(directory / PRIVATE, path, content)
+        write(path, content, 0o600, durable=True)
+    except OSError as error:
+        raise SessionError(
+            f"cannot write {path}: {error.strerror}",
+            remedy="see that its directory exists, is yours and has room (`df`, `quota`)",
+        ) from error
+    if not session.running(directory):
+        published.withdraw(directory / PRIVATE)
+        raise NotReadyError("the session has ended", remedy="`ood-runtime status` says why")
 
 
 def text(connection: Mapping[str, str | int | Secret]) -> str:

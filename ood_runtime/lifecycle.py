@@ -6,15 +6,18 @@ written last, and is the first thing to go.
 
 import os
 import shlex
+import socket
 
 from ood_runtime import connection, ports, processes, secret
 from ood_runtime.errors import MissingError, OodRuntimeError
 from ood_runtime.guard import Announce
 from ood_runtime.plan import Grant, Outline, Plan
 from ood_runtime.planner import Planner
+from ood_runtime.private_files import owned_directory
 from ood_runtime.progress import Progress
 from ood_runtime.request import Request
 from ood_runtime.session import Session
+from ood_runtime.session import running as session_runs
 from ood_runtime.status import ENDED, READY, STARTING, STOPPING, Status
 from ood_runtime.supervisor import EndAskedError, PortLostError, Supervisor
 
@@ -27,7 +30,7 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
     ``announce`` is told which directory is in use. Raises OodRuntimeError when the session fails.
     """
     with Planner(request) as planner:
-        outline = planner.outline()
+        outline = _outline(planner, request)
         with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
             announce(session.root, session.id)
             status = _status(session, outline, progress)
@@ -58,6 +61,17 @@ def run(request: Request, announce: Announce, progress: Progress) -> int:
                     status.fail(_in_words(error))
                     raise
     return 0
+
+
+def _outline(planner: Planner, request: Request) -> Outline:
+    """What must be known first. What is missing, or wrong, is told to who waits for the session, too."""
+    try:
+        return planner.outline()
+    except OodRuntimeError as error:
+        directory = request.session_directory
+        if directory and owned_directory(directory) and not session_runs(directory):
+            Status(directory=directory, id="", app=request.app, host=socket.gethostname()).fail(error)
+        raise
 
 
 def _lives_with(outline: Outline) -> dict[int, str]:

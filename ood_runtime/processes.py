@@ -64,7 +64,7 @@ def marked(identifier: str, name: str = MARK) -> list[int]:
     """Our own processes on this node that carry ``identifier`` in their environment as ``name``, but for this one."""
     mark = f"{name}={identifier}".encode()
     return [
-        pid for pid in psutil.pids() if pid != os.getpid() and mark in _environment(pid).split(b"\0") and _alive(pid)
+        pid for pid in psutil.pids() if pid != os.getpid() and mark in _environment(pid).split(b"\0") and alive(pid)
     ]
 
 
@@ -76,7 +76,7 @@ def end(find: Callable[[], Iterable[int]], seconds: float) -> list[int]:
     deadline = time.monotonic() + seconds
     while True:
         reap()
-        left = [pid for pid in find() if _alive(pid)]
+        left = [pid for pid in find() if alive(pid)]
         if not left or time.monotonic() > deadline:
             return left
         send(left, signal.SIGKILL)
@@ -132,7 +132,8 @@ def started_at(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether ``pid`` runs: one that has ended and is not reaped yet does not."""
     try:
         return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:

@@ -5,6 +5,7 @@ language that it lands in; secrets also through ``reveal``, so that a search for
 place where a secret is written to disk.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 
@@ -28,6 +29,21 @@ def py(value: object) -> str:
     if isinstance(value, str | int | float | bool | None | list | tuple | dict):
         return repr(value)
     return repr(str(value))
+
+
+def yaml(value: object) -> str:
+    """Quote as a YAML string: one of JSON, which is both."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def rb(value: object) -> str:
+    """Quote as a Ruby string, in the code of an ERB template: there %> would end the code."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'").replace("%>", "%%>") + "'"
+
+
+def erb(value: object) -> str:
+    """Quote for the text of an ERB template, outside of its code."""
+    return str(value).replace("<%", "<%%")
 
 
 def properties(value: object) -> str:
@@ -78,5 +94,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(sh=sh, py=py, java_argument=java_argument, reveal=reveal)
+    environment.filters.update(sh=sh, py=py, yaml=yaml, rb=rb, erb=erb, java_argument=java_argument, reveal=reveal)
     return environment

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from ood_runtime import lock, processes
+from ood_runtime import lock, processes, published
 from ood_runtime.errors import SessionError
 from ood_runtime.plan import Directories, File
 from ood_runtime.private_files import owned_directory, private_directory, swappable, write
@@ -24,7 +24,7 @@ from ood_runtime.private_files import owned_directory, private_directory, swappa
 CONNECTION = "connection.yml"
 STATUS = "status.json"
 EVENTS = "events.jsonl"
-_PRIVATE = "ood-runtime"
+PRIVATE = "ood-runtime"
 _RECORD = "session.json"
 _LOCK = "lock"
 _STOP = "stop"
@@ -88,7 +88,7 @@ class Session:
                     remedy="use a directory below your home, or below one where only you can write",
                 )
         private_directory(self.root, parents=True)
-        private_directory(self.root / _PRIVATE)
+        private_directory(self.root / PRIVATE)
         self._lock = _take_lock(self.root)
         self.notices += clear(self.root)
         private_directory(self.root / "logs")
@@ -96,7 +96,7 @@ class Session:
         sockets = scratch
         if len(os.fsencode(scratch)) + _LONGEST_SOCKET > _SOCKET_LIMIT:
             sockets = _make("/tmp")  # noqa: S108  (a private directory is made there)
-        private, logs = self.root / _PRIVATE, self.root / "logs"
+        private, logs = self.root / PRIVATE, self.root / "logs"
         self.directories = Directories(self.root, private, logs, scratch, sockets, tuple(local))
         private_directory(self.directories.temporary)
         self._write_record()
@@ -122,8 +122,8 @@ class Session:
             outside=tuple(sorted(map(str, self.directories.outside))),
         )
         # The list of secrets says, as long as it is there, that the session did not end in order.
-        write(self.root / _PRIVATE / _SECRETS, "[]")
-        write(self.root / _PRIVATE / _RECORD, json.dumps(asdict(record)))
+        write(self.root / PRIVATE / _SECRETS, "[]")
+        write(self.root / PRIVATE / _RECORD, json.dumps(asdict(record)))
 
     def write(self, files: Iterable[File], directories: Iterable[Path] = ()) -> None:
         """Write what a plan asks for into the private directory, each file whole or not at all.
@@ -131,7 +131,7 @@ class Session:
         Raises SessionError when the directory takes no more (a full disk, a quota).
         """
         files = tuple(files)
-        private = self.root / _PRIVATE
+        private = self.root / PRIVATE
         self._secret_files = [file.name for file in files if file.secret]
         try:
             # The list goes first: what is listed and was never written does no harm, the reverse would.
@@ -160,7 +160,7 @@ def read_record(directory: Path) -> Record:
 
     Raises SessionError when there is none, or when it belongs to somebody else.
     """
-    path = directory / _PRIVATE / _RECORD
+    path = directory / PRIVATE / _RECORD
     if path.parent.exists() and not (owned_directory(directory) and owned_directory(path.parent)):
         raise SessionError(f"{directory} is not a session directory of yours that only you can write to")
     try:
@@ -175,7 +175,7 @@ def read_record(directory: Path) -> Record:
 
 def running(directory: Path) -> bool:
     """Whether a session runs in ``directory`` now: its supervisor holds the lock, on whatever node."""
-    held = lock.is_held(directory / _PRIVATE / _LOCK)
+    held = lock.is_held(directory / PRIVATE / _LOCK)
     if held is None:  # this file system has no locks
         with suppress(SessionError):
             record = read_record(directory)
@@ -185,12 +185,12 @@ def running(directory: Path) -> bool:
 
 def ask_to_stop(directory: Path) -> None:
     """Leave word for the session in ``directory`` that it should end; works from any node."""
-    write(directory / _PRIVATE / _STOP, "")
+    write(directory / PRIVATE / _STOP, "")
 
 
 def stop_asked(directory: Path) -> bool:
     """Whether somebody has asked the session in ``directory`` to end."""
-    return (directory / _PRIVATE / _STOP).exists()
+    return (directory / PRIVATE / _STOP).exists()
 
 
 def clear_after(directory: Path, identifier: str | None = None) -> list[str]:
@@ -211,7 +211,14 @@ def clear(directory: Path) -> list[str]:
     """Clear what a killed session left in ``directory``; the lock must be ours. Tells what was found."""
     notices = []
     connection = directory / CONNECTION
-    killed = (directory / _PRIVATE / _SECRETS).exists()
+    killed = (directory / PRIVATE / _SECRETS).exists()
+    if connection.is_symlink() or connection.exists():
+        connection.unlink()  # first of all: who waits must not take it for the new session's
+        if not killed:
+            notices.append(
+                f"removed a {CONNECTION} that this session did not write: if the portal's job script wrote it, "
+                "it announced a session that was not ready; let `ood-runtime publish` write it"
+            )
     try:
         record = read_record(directory)
     except SessionError:
@@ -220,15 +227,8 @@ def clear(directory: Path) -> list[str]:
         notices += _clear_session(directory, record)
     elif killed:
         erase(directory)
-    if connection.is_symlink() or connection.exists():
-        if not killed:
-            notices.append(
-                f"removed a {CONNECTION} that this session did not write: if the portal's job script wrote it, "
-                "it announced a session that was not ready; let `ood-runtime publish` write it"
-            )
-        connection.unlink()
     for name in (_STOP, _RECORD):
-        (directory / _PRIVATE / name).unlink(missing_ok=True)
+        (directory / PRIVATE / name).unlink(missing_ok=True)
     return notices
 
 
@@ -248,7 +248,7 @@ def _clear_session(directory: Path, record: Record) -> list[str]:
 
 def erase(directory: Path) -> bool:
     """Remove connection.yml and every secret file in ``directory``; whether there was any."""
-    private = directory / _PRIVATE
+    private = directory / PRIVATE
     paths = [directory / CONNECTION, *(private / name for name in _secret_names(private))]
     found = False
     for path in paths:
@@ -257,6 +257,7 @@ def erase(directory: Path) -> bool:
             with suppress(OSError):
                 part.unlink()
                 found = True
+    published.withdraw(private)
     with suppress(OSError):
         (private / _SECRETS).unlink(missing_ok=True)
     return found
@@ -273,7 +274,7 @@ def _secret_names(private: Path) -> list[str]:
 
 
 def _take_lock(directory: Path) -> int:
-    descriptor = lock.take(directory / _PRIVATE / _LOCK)
+    descriptor = lock.take(directory / PRIVATE / _LOCK)
     if descriptor is None:
         raise SessionError(
             f"a session already runs in {directory}",

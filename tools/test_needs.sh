@@ -38,6 +38,7 @@ portal_packages() {
 	chromium chromium-browser google-chrome:chromium:chromium
 	chromedriver:chromium-driver:chromedriver
 	ruby:ruby:ruby
+	redcarpet:ruby-redcarpet:rubygem-redcarpet
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
 	END
 }
@@ -67,6 +68,7 @@ has_program() { # ONE_OF...
         case $name in
             java17) compgen -G '/usr/lib/jvm/*17*/bin/java' >/dev/null && return 0 ;;
             lib*.so) compgen -G "/usr/lib*/$name" >/dev/null || compgen -G "/usr/lib/*/$name" >/dev/null && return 0 ;;
+            redcarpet) ruby -e 'require "redcarpet"' 2>/dev/null && return 0 ;;
             mpi4py) /usr/bin/python3 -I -c 'import mpi4py' 2>/dev/null && return 0 ;;
             Rmpi) compgen -G '/usr/lib*/R/*/Rmpi' >/dev/null && return 0 ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return 0 ;;

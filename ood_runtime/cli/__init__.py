@@ -13,11 +13,14 @@ from ood_runtime import __version__
 COMMANDS = {
     "start": "run a session in this allocation, in the foreground, until it ends",
     "plan": "print everything that start would write and run, secrets masked; starts nothing",
+    "publish": "wait for the session of this directory, then write its connection to a file, for the portal",
+    "wait": "wait until the session is ready; --shell prints assignments to eval, --json is for programs",
     "status": "what runs where; --watch follows, --json is for programs",
     "logs": "the session's logs; -f follows",
     "stop": "end the session of this directory and wait until it is gone",
     "doctor": "check this node: Java, Spark, Jupyter, host name, ports and more",
     "apps": "what can be started here, and what is missing for the rest",
+    "init": "write a complete Open OnDemand interactive app that starts sessions of APP",
     "archives": "build the class-data archives that make Java start fast, ahead of the first session",
     "config": "show the settings and where each comes from; their schema; what a key means",
 }

@@ -25,6 +25,25 @@ def session_directory(*, default_here: bool) -> Decorator:
     )
 
 
+def starter() -> Decorator:
+    """``--pid`` and ``--timeout``, for who waits for a session."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option(
+            "--timeout",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Give up after so many seconds. Not set: only when the session has ended.",
+        )(function)
+        return click.option(
+            "--pid",
+            type=click.IntRange(min=1),
+            help="The process that starts the session ($SCRIPT_PID in the portal's job script): its end is the end.",
+        )(function)
+
+    return decorate
+
+
 def settings() -> Decorator:
     """``--config`` and ``--set``."""
 

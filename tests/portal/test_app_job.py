@@ -1,0 +1,145 @@
+"""What reaches the job and its scheduler from an app that ``ood-runtime init`` wrote, whatever people type."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ood_runtime.portal_app import APPS, SCHEDULERS
+from tests.portal.rendering import GOOD, HOSTILE, VERSIONS, render, write_app
+from tests.support.needs import need
+
+# --- what reaches the job ---
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_what_was_typed_reaches_the_session_as_text(apps: dict[str, Path], tmp_path: Path, app: str) -> None:
+    roots = [tmp_path / f"{version}-{number}" for version in VERSIONS for number in range(len(HOSTILE))]
+    requests = []
+    for number, root in enumerate(roots):
+        root.mkdir()
+        value = HOSTILE[number % len(HOSTILE)]
+        fields = {**GOOD, "working_dir": value, "spark_conf": f"spark.app.name {value}", "bc_account": value}
+        version = VERSIONS[number // len(HOSTILE)]
+        requests.append({"what": "stage", "app": apps[app], "root": root, "version": version, "fields": fields})
+    assert render(*requests) == [{}] * len(requests)
+    for number, root in enumerate(roots):
+        value = HOSTILE[number % len(HOSTILE)].strip()
+        settings = yaml.safe_load((root / "settings.yml").read_text())
+        if app.startswith("jupyter"):
+            assert settings["jupyter"] == {"root_dir": value}
+        else:
+            assert settings["rstudio"]["session_options"] == {"session-default-working-dir": value}
+        if app.endswith("spark"):
+            assert settings["spark"]["conf"]["spark.app.name"] == value.splitlines()[0].strip()
+        shell = "".join((root / name).read_text() for name in ("before.sh", "script.sh", "after.sh"))
+        assert "PWNED" not in shell
+        assert "alert" not in shell
+        assert (root / "script.sh").stat().st_mode & 0o111
+
+
+def test_modules_that_are_none_are_refused_before_anything_is_submitted(apps: dict[str, Path], root: Path) -> None:
+    wrong = [value for value in HOSTILE if not value.startswith("a\n")]  # those would be three names
+    asked = [
+        {"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": {**GOOD, "extra_modules": value}}
+        for value in wrong
+    ]
+    for value, answer in zip(wrong, render(*asked), strict=True):
+        assert "extra_modules: no names of modules" in answer.get("error", ""), value
+
+
+def test_modules_are_loaded_before_the_session(apps: dict[str, Path], root: Path) -> None:
+    fields = {**GOOD, "extra_modules": " gcc/12.2  py-arrow "}
+    assert render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": fields}) == [{}]
+    job = 'module() { echo "$@"; }; source ./before.sh'
+    done = subprocess.run(["bash", "-c", job], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["load spark/4.0", "load gcc/12.2", "load py-arrow"]
+    refused = 'module() { return 1; }; source ./before.sh; echo "went on"'
+    done = subprocess.run(["bash", "-c", refused], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "module load failed: spark/4.0" in done.stderr
+
+
+def test_the_form_becomes_settings(apps: dict[str, Path], root: Path) -> None:
+    conf = "# comment\nspark.a 1\n\nspark.b=2 3\nspark.c = d e\nspark.d"
+    fields = {**GOOD, "workers_per_node": "2", "driver_only": "1", "fresh_workspace": "1", "spark_conf": conf}
+    render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": fields})
+    assert yaml.safe_load((root / "settings.yml").read_text()) == {
+        "jupyter": {"workspace": "session"},
+        "spark": {
+            "driver_only": True,
+            "workers_per_node": 2,
+            "conf": {"spark.a": "1", "spark.b": "2 3", "spark.c": "d e", "spark.d": ""},
+        },
+    }
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_a_form_with_fewer_fields_still_works(apps: dict[str, Path], root: Path, app: str) -> None:
+    staged, submitted = render(
+        {"what": "stage", "app": apps[app], "root": root, "fields": {}},
+        {"what": "submit", "app": apps[app], "root": root, "fields": {}},
+    )
+    assert staged == {}
+    assert "--nodes=1" in submitted["value"]["script"]["native"]
+
+
+# --- what reaches the scheduler ---
+
+NATIVE = {
+    "slurm": ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=4", "--mem=16G", "--signal=B:TERM@60", "--no-kill"],
+    "pbs": ["-l", "select=2:ncpus=4:mem=16gb", "-l", "place=scatter"],
+    "torque": ["-l", "nodes=2:ppn=4", "-l", "pmem=4096mb"],
+    "lsf": ["-n", "8", "-R", "span[ptile=4] rusage[mem=16GB]", "-wt", "1", "-wa", "TERM"],
+    "gridengine": ["-pe", "mpi", "8", "-l", "mem_free=16G", "-notify"],
+}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_gets_its_own_words(tmp_path: Path, scheduler: str) -> None:
+    app = write_app(tmp_path / "app", "jupyter-spark", scheduler=scheduler)
+    (answer,) = render({"what": "submit", "app": app, "root": tmp_path, "fields": GOOD})
+    assert answer["value"] == {"batch_connect": {"template": "basic"}, "script": {"native": NATIVE[scheduler]}}
+    _lint(answer["text"])
+
+
+@pytest.mark.parametrize("field", ["nodes", "num_cores", "memory", "workers_per_node"])
+def test_a_number_that_is_none_is_refused(apps: dict[str, Path], root: Path, field: str) -> None:
+    wrong = [*HOSTILE, "0", "-1", "1.5", "1e3", "0x10", "9999999", "1\n2", "٣"]
+    app = apps["jupyter-spark"]
+    asked = [{"what": "submit", "app": app, "root": root, "fields": {**GOOD, field: value}} for value in wrong]
+    for value, answer in zip(wrong, render(*asked), strict=True):
+        assert f"{field}: give a whole number from 1" in answer.get("error", ""), value
+
+
+def test_a_driver_alone_needs_two_nodes(apps: dict[str, Path], root: Path) -> None:
+    fields = {**GOOD, "nodes": "1", "driver_only": "1"}
+    (answer,) = render({"what": "submit", "app": apps["rstudio-spark"], "root": root, "fields": fields})
+    assert "needs two or more nodes" in answer["error"]
+
+
+# --- the files are good ones ---
+
+
+def _lint(text: str) -> None:
+    done = subprocess.run([need("yamllint"), "-s", "-"], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{text}"
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_files_are_clean(apps: dict[str, Path], root: Path, app: str) -> None:
+    for name in ("form.yml", "manifest.yml"):
+        _lint((apps[app] / name).read_text())
+    (form,) = render({"what": "form", "app": apps[app], "root": root})
+    assert set(form["value"]["attributes"]) == set(form["value"]["form"])
+    render({"what": "stage", "app": apps[app], "root": root, "fields": {**GOOD, "extra_modules": "gcc"}})
+    scripts = [root / name for name in ("before.sh", "script.sh", "after.sh")]
+    subprocess.run([need("shellcheck"), "-S", "style", "-e", "SC2317", *scripts], check=True)
+    for template in apps[app].rglob("*.erb"):
+        code = subprocess.run([need("erb"), "-x", "-T", "-", template], capture_output=True, check=True).stdout
+        done = subprocess.run([need("ruby"), "-c"], input=code, capture_output=True, check=False)
+        assert done.returncode == 0, f"{template}: {done.stderr.decode()}"
+    if (node := shutil.which("node")) and app.endswith("spark"):
+        subprocess.run([node, "--check", apps[app] / "form.js"], check=True)
