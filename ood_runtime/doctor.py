@@ -196,12 +196,21 @@ def _own_tmp(settings: Settings, environment: Mapping[str, str]) -> Iterator[Fin
             yield Finding("own /tmp", WARNING, f"rstudio.isolation is none, and this release keeps {kept}", _AUTO)
         else:
             yield Finding("own /tmp", GOOD, f"{found.name}, by {found.program}" if found else "not needed")
-        return
+    yield from _unusable_isolations(environment, all_of_them=server is None)
+
+
+def _unusable_isolations(environment: Mapping[str, str], *, all_of_them: bool) -> Iterator[Finding]:
+    """What is installed and does not work; with ``all_of_them`` also what works, and what is not there."""
     for name in isolation.ORDER:
+        if not all_of_them and isolation.installed(name, environment) is None:
+            continue
         try:
-            yield Finding("own /tmp", GOOD, f"{name}, by {isolation.find(name, environment).program}")
+            found = isolation.find(name, environment)
         except OodRuntimeError as error:
             yield Finding("own /tmp", WARNING, error.what, error.remedy)
+        else:
+            if all_of_them:
+                yield Finding("own /tmp", GOOD, f"{name}, by {found.program}")
 
 
 def _image(settings: Settings, environment: Mapping[str, str]) -> isolation.Isolation | None:

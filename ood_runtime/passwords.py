@@ -20,4 +20,4 @@ def jupyter_hash(password: Secret, salt: Secret) -> Secret:
 
 def digest(password: Secret) -> Secret:
     """The SHA-256 of a password in hexadecimal digits, as sha256sum(1) prints it: enough for one that is random."""
-    return Secret(hashlib.sha256(password.reveal().encode()).hexdigest())
+    return Secret(hashlib.sha256(password.reveal().encode("utf-8", "surrogateescape")).hexdigest())

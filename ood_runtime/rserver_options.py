@@ -5,9 +5,12 @@ Releases differ, and an unknown option ends rserver: only those that its own ``-
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 # Without these it could not be closed to others.
 REQUIRED = ("auth-none", "auth-pam-helper-path", "rsession-path", "www-address", "www-port")
+# Where releases that cannot be told otherwise keep sockets and keys.
+FIXED_PLACES = tuple(Path("/tmp") / name for name in ("rstudio-rsession", "rstudio-rserver", "rstudio-server"))  # noqa: S108
 # The first release with an option, the newest first (ServerOptions.hpp and server-options.json at each tag).
 _FIRST = {
     "www-proxy-localhost-verify-port-owner": "2026.08",

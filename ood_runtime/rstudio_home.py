@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def find_rserver(settings: RStudioSettings, environment: Mapping[str, str], imag
 def find_isolation(settings: RStudioSettings, environment: Mapping[str, str], server: RServer) -> Isolation | None:
     """What gives this rserver a /tmp of its own; None when it needs none, or the settings say so."""
     kept = rserver_options.why_own_tmp(server.options)
+    if settings.isolation == "none" and kept:
+        _check_fixed_places(server)
     if settings.isolation == "none" or (settings.isolation == "auto" and not kept):
         return None
     if settings.isolation != "auto":
@@ -109,6 +112,15 @@ def user_name() -> str:
             f"user {os.getuid()} has no name here (`getent passwd {os.getuid()}`), and RStudio Server needs one",
             remedy="in a container, let it have the user's line of /etc/passwd",
         ) from None
+
+
+def _check_fixed_places(server: RServer) -> None:
+    for path in rserver_options.FIXED_PLACES:
+        with suppress(FileNotFoundError):
+            if path.lstat().st_uid != os.getuid() or path.is_symlink():
+                raise MissingError(
+                    f"{path} is not yours, and {server.path} would use it", remedy="set rstudio.isolation to auto"
+                )
 
 
 def _rserver(command: str | None, environment: Mapping[str, str]) -> Path:

@@ -234,6 +234,8 @@ def _check_paths(context: Context) -> None:
         for path in (context.directories.session, context.directories.sockets)
         if _ODD.search(str(path))
     ]
+    if os.statvfs(_nearest(context.directories.private)).f_flag & os.ST_NOEXEC:
+        wrong.append(f"{context.directories.session} is on a file system where no program can be run (noexec)")
     user = _rstudio(context).user
     longest = max(len(_RPC_SOCKET), len(f"/rstudio-rsession/{user}-d".encode()))
     length = len(os.fsencode(_own(context) / "run")) + longest
@@ -246,6 +248,11 @@ def _check_paths(context: Context) -> None:
             "\n".join(wrong),
             remedy="use another directory: --session-dir for the session's, TMPDIR for the scratch space",
         )
+
+
+def _nearest(path: Path) -> Path:
+    """``path``, or the first one above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _own(context: Context) -> Path:

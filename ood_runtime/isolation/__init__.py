@@ -30,15 +30,21 @@ class Isolation:
     image: Path | None = None
 
 
+def installed(name: str, environment: Mapping[str, str]) -> Path | None:
+    """The program of the isolation called ``name``, whether it works or not."""
+    search = os.pathsep.join([environment.get("PATH", os.defpath), "/usr/bin", "/bin"])
+    found = next(filter(None, (shutil.which(program, path=search) for program in _module(name).PROGRAMS)), None)
+    return Path(found) if found else None
+
+
 def find(name: str, environment: Mapping[str, str], image: Path | None = None) -> Isolation:
     """The isolation called ``name``, proven to work here. Raises MissingError with the reason when it does not."""
-    module = _module(name)
-    program = next(filter(None, (shutil.which(p, path=_search(environment)) for p in module.PROGRAMS)), None)
+    module, program = _module(name), installed(name, environment)
     if program is None:
         raise MissingError(
             f"isolation {name}: {' or '.join(module.PROGRAMS)} is not on PATH", remedy=f"install {module.PACKAGE}"
         )
-    found = Isolation(name, Path(program), image)
+    found = Isolation(name, program, image)
     if reason := module.unusable(found, environment):
         raise MissingError(f"isolation {name}: {reason}", remedy=module.REMEDY)
     return found
@@ -75,7 +81,8 @@ def script_text(isolation: Isolation, own: Path, kept: Sequence[Path]) -> str | 
 
 def below_tmp(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Those of ``paths`` that another /tmp would hide, without what lies in another one of them."""
-    hidden = sorted({path for path in paths if TMP in path.parents})
+    every = {form for path in paths for form in (path, path.resolve())}  # also where a link leads into /tmp
+    hidden = sorted(path for path in every if TMP in path.parents)
     return tuple(path for path in hidden if not any(other in path.parents for other in hidden))
 
 
@@ -94,7 +101,3 @@ def failure(argv: Sequence[str], environment: Mapping[str, str]) -> str:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
-
-
-def _search(environment: Mapping[str, str]) -> str:
-    return os.pathsep.join([environment.get("PATH", os.defpath), "/usr/bin", "/bin"])
