@@ -221,10 +221,15 @@ def _kept(context: Context) -> tuple[Path, ...]:
     paths = [directories.session, directories.scratch, directories.sockets, context.temporary]
     if rstudio.r is None:
         return tuple(dict.fromkeys(paths))
-    tickets = environment.get("KRB5CCNAME") or f"{isolation.TMP}/krb5cc_{os.getuid()}"
+    tickets = environment.get("KRB5CCNAME") or _tickets()
     paths += [Path(environment.get("HOME") or "/"), Path(tickets.removeprefix("FILE:").removeprefix("DIR:"))]
     paths += [rstudio.rserver.path.parents[1], rstudio.rserver.rsession.parent, rstudio.r.command, rstudio.r.home]
     return isolation.below_tmp(paths)
+
+
+def _tickets() -> str:
+    """Where Kerberos keeps tickets if nobody says otherwise (krb5.conf(5))."""
+    return f"FILE:{isolation.TMP}/krb5cc_{os.getuid()}"
 
 
 def _check_paths(context: Context) -> None:
