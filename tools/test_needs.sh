@@ -38,6 +38,9 @@ portal_packages() {
 	chromium chromium-browser google-chrome:chromium:chromium
 	chromedriver:chromium-driver:chromedriver
 	ruby:ruby:ruby
+	R:r-base-core:R-core
+	bwrap:bubblewrap:bubblewrap
+	proot:proot:proot
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
 	END
 }
