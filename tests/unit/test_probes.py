@@ -113,7 +113,7 @@ def test_a_jupyter_of_somebody_else_does_not_get_the_password(serve: Callable[[A
 def rstudio(
     *, page: int = 200, stranger: int = 302, lets_in: tuple[str, ...] = ("gright",), cookie: bool = True
 ) -> Answers:
-    """A server that checks what rserver checks: the cookies and fields of old releases and of new ones; who and what."""
+    """A server that checks what rserver checks: the cookies and fields of old releases and of new ones, and who."""
 
     def answer(request: Handler) -> tuple[int, str]:
         if request.command == "GET":
