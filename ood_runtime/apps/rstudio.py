@@ -73,7 +73,7 @@ def server(context: Context, environment: Mapping[str, str] | None = None, head_
             ),
             *_isolation_script(context),
         ),
-        directories=(*(_own(context) / name for name in ("run", "database", "cache")), _tmp(context)),
+        directories=(*(_own(context) / name for name in ("run", "database", "cache")), *_tmp_directory(context)),
         services=(_service(context, head_start),),
         connection={
             "host": context.place.host,
@@ -268,6 +268,10 @@ def _own(context: Context) -> Path:
 def _tmp(context: Context) -> Path:
     """What an isolated rserver has as its /tmp."""
     return context.directories.scratch / "rstudio-tmp"
+
+
+def _tmp_directory(context: Context) -> tuple[Path, ...]:
+    return (_tmp(context),) if _rstudio(context).isolation else ()
 
 
 def _private(context: Context) -> Path:
