@@ -92,8 +92,8 @@ def test_a_sign_in_and_an_r_session(place: Path, release: Release) -> None:
     (place / "data").mkdir()
     env = {"TMPDIR": str(place), "LD_LIBRARY_PATH": "/of/the/job", "R_LIBS": str(place), "RSTUDIO_SESSION_TIMEOUT": "0"}
     # Nothing is shared with another rserver of this machine: the oldest has its sockets at a fixed place.
-    prefix = () if release != OLD else (need("bwrap"), "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp")
-    prefix += () if release != OLD else ("--bind", str(place), str(place))
+    own_tmp = ("bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(place), str(place))
+    prefix = own_tmp if release == OLD and need("bwrap") else ()
     with rserver(place, release, env=env, prefix=prefix) as server, client_of(server) as client:
         assert client.page().headers["Location"].endswith("/auth-sign-in?appUri=%2F")
         assert client.page("auth-sign-in").status_code == 200
