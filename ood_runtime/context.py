@@ -9,6 +9,7 @@ from ood_runtime.class_data import Archives
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.plan import Directories, Grant, Place
+from ood_runtime.rstudio_home import RStudio
 from ood_runtime.settings import Settings
 from ood_runtime.spark_home import Spark
 
@@ -38,6 +39,7 @@ class Software:
 
     jupyter: Jupyter | None = None
     spark: SparkSoftware | None = None
+    rstudio: RStudio | None = None
 
 
 def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
@@ -49,8 +51,8 @@ def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
 class Context:
     """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
 
-    ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes, and
-    ``allow_root`` says that root may run the session.
+    ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes,
+    ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that root may run the session.
     """
 
     settings: Settings
@@ -62,4 +64,5 @@ class Context:
     environment: Mapping[str, str]
     umask: int = 0o077
     launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
+    temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False

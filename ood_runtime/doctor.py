@@ -9,13 +9,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_runtime import apps, class_data, java, jupyter_home, launchers, place, ports, scratch, spark_home
+from ood_runtime import (
+    apps,
+    class_data,
+    isolation,
+    java,
+    jupyter_home,
+    launchers,
+    place,
+    ports,
+    r_home,
+    rserver_options,
+    rstudio_home,
+    scratch,
+    spark_home,
+)
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_software import archive_directories, find_python
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
+_AUTO = "set rstudio.isolation to auto"
 _LEAST_SCRATCH = GIB  # bytes; shuffle data of a small job
 
 
@@ -43,6 +58,8 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         checks.append(("Jupyter", _jupyter))
     if app is None or app.endswith("-spark"):
         checks += [("Spark", _spark), ("Java", _java), ("PySpark kernel", _kernel)]
+    if app is None or app.startswith("rstudio"):
+        checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
     findings = []
     for what, check in checks:
         try:
@@ -145,6 +162,60 @@ def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Fin
         yield Finding(
             "Python kernel", WARNING, f"{found.python} has no ipykernel", f"{found.python} -m pip install ipykernel"
         )
+
+
+def _r(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if settings.rstudio.image:
+        yield Finding("R", GOOD, f"that of {settings.rstudio.image}")
+        return
+    found = r_home.find(settings.rstudio.r, environment)
+    yield Finding("R", GOOD, f"{found.version} at {found.command}, with libR.so in {found.home}")
+
+
+def _rstudio(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    user = rstudio_home.user_name()
+    image = _image(settings, environment)
+    found = rstudio_home.find_rserver(settings.rstudio, environment, image)
+    version = found.version or rserver_options.release(found.options)
+    where = f" in {image.image}" if image else ""
+    yield Finding("RStudio Server", GOOD, f"{version} at {found.path}{where}; sessions by {found.rsession}, for {user}")
+
+
+def _own_tmp(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if image := _image(settings, environment):
+        yield Finding("own /tmp", GOOD, f"by {image.program}")
+        return
+    try:
+        server = rstudio_home.find_rserver(settings.rstudio, environment)
+    except OodRuntimeError:
+        server = None  # told above; what there is still counts
+    if server is not None:
+        found = rstudio_home.find_isolation(settings.rstudio, environment, server)
+        kept = rserver_options.why_own_tmp(server.options)
+        if found is None and kept:
+            yield Finding("own /tmp", WARNING, f"rstudio.isolation is none, and this release keeps {kept}", _AUTO)
+        else:
+            yield Finding("own /tmp", GOOD, f"{found.name}, by {found.program}" if found else "not needed")
+    yield from _unusable_isolations(environment, all_of_them=server is None)
+
+
+def _unusable_isolations(environment: Mapping[str, str], *, all_of_them: bool) -> Iterator[Finding]:
+    """What is installed and does not work; with ``all_of_them`` also what works, and what is not there."""
+    for name in isolation.ORDER:
+        if not all_of_them and isolation.installed(name, environment) is None:
+            continue
+        try:
+            found = isolation.find(name, environment)
+        except OodRuntimeError as error:
+            yield Finding("own /tmp", WARNING, error.what, error.remedy)
+        else:
+            if all_of_them:
+                yield Finding("own /tmp", GOOD, f"{name}, by {found.program}")
+
+
+def _image(settings: Settings, environment: Mapping[str, str]) -> isolation.Isolation | None:
+    image = settings.rstudio.image
+    return isolation.find("apptainer", environment, image) if image else None
 
 
 def _spark(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, launchers, limits, place, scratch, settings
+from ood_runtime import apps, launchers, limits, place, private_files, scratch, settings
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
@@ -41,6 +41,7 @@ class Prepared:
             grant=grant,
             environment=self.request.environment,
             umask=limits.umask(),
+            temporary=private_files.temporary(self.request.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
         )

@@ -6,6 +6,7 @@ import pwd
 import shlex
 import stat
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def owned_directory(path: Path) -> bool:
         return False
     others = stat.S_IWOTH if _private_group(info.st_gid) else stat.S_IWGRP | stat.S_IWOTH
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & others
+
+
+def temporary(environment: Mapping[str, str], own: Path) -> Path:
+    """The TMPDIR of a session's programs: its ``own``, unless only this user can write to that of the ``environment``.
+
+    That stays: the job may have put files there.
+    """
+    found = environment.get("TMPDIR")
+    return Path(found) if found and owned_directory(Path(found)) else own
 
 
 def _private_group(gid: int) -> bool:

@@ -15,6 +15,14 @@ from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
 _SECONDS = 3.0  # what does not answer in this time is asked again
+_SIGN_IN_SECONDS = 20.0  # rserver starts a program for each sign-in
+# Releases before 2022.02 compare the first cookie and field, later ones the second.
+_CSRF = ("csrf-token", "rs-csrf-token")
+_SIGNED_IN = "signed in"
+# RStudio sends other programs to a page about browsers.
+_BROWSER = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36"
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,53 @@ class JupyterLogin:
             ready=proven,
             detail="" if proven else f"status {version}, without login {stranger}, at login {owner}",
         )
+
+
+@dataclass(frozen=True)
+class RStudioSignIn:
+    """RStudio Server signs in ``user`` with the ``password``, and nobody with a ``wrong`` one or without any."""
+
+    address: str
+    port: int
+    user: str
+    password: Secret
+    wrong: Secret
+
+    def __call__(self, pids: Collection[int]) -> Answer:
+        """Sign in as the portal's form does, with the cookies and fields that each release compares."""
+        answer = Listening((self.port,), self.address)(pids)
+        if not answer.ready:
+            return answer
+        try:
+            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+                page = _status(server, "GET", "/auth-sign-in", headers=_BROWSER)
+                stranger = _status(server, "GET", "/", headers=_BROWSER)
+            wrong, owner = self._sign_in(self.wrong), self._sign_in(self.password)
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(ready=False, detail=f"RStudio does not answer yet: {error}")
+        refused = stranger != HTTPStatus.OK and wrong != _SIGNED_IN
+        return Answer(
+            ready=page == HTTPStatus.OK and refused and owner == _SIGNED_IN,
+            detail=""
+            if page == HTTPStatus.OK and refused and owner == _SIGNED_IN
+            else f"sign-in page {page}, without sign-in {stranger}, wrong password: {wrong}, right one: {owner}",
+        )
+
+    def _sign_in(self, password: Secret) -> str:
+        """What becomes of a sign-in, in words."""
+        fields = {"username": self.user, "password": password.reveal(), "staySignedIn": "0", "appUri": ""}
+        form = urlencode({**fields, **dict.fromkeys(_CSRF, "probe")})
+        cookies = "; ".join(f"{name}=probe" for name in _CSRF)
+        headers = {**_BROWSER, "Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
+        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+            server.request("POST", "/auth-do-sign-in", form, headers)
+            response = server.getresponse()
+            response.read()
+        cookie = any(value.startswith("user-id=") for value in response.headers.get_all("Set-Cookie", ()))
+        location = response.getheader("Location", "")
+        if response.status == HTTPStatus.FOUND and cookie and "error=" not in location:
+            return _SIGNED_IN
+        return f"status {response.status}, {location or 'no Location'}"
 
 
 @dataclass(frozen=True)
@@ -121,6 +176,11 @@ class SparkWorkers:
             body = response.read()
         answer: dict[str, Any] = json.loads(body) if response.status == HTTPStatus.OK else {}
         return answer
+
+
+def reachable(address: str) -> str:
+    """An address to ask at, for one to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
 
 
 def _status(

@@ -7,7 +7,7 @@ identifier in its environment. The second finds what was orphaned by the death o
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def await_end(find: Callable[[], Iterable[int]], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         reap()
-        if not any(map(_alive, find())):
+        if not any(map(alive, find())):
             return
         time.sleep(0.05)
 
@@ -100,6 +100,20 @@ def send(pids: Collection[int], sig: signal.Signals) -> None:
             os.kill(pid, sig)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def send_named(pids: Iterable[int], signals: Mapping[str, signal.Signals]) -> list[int]:
+    """Send each of ``pids`` the signal that ``signals`` has for the name of its program; give those that got one."""
+    told = []
+    for pid in pids if signals else ():
+        try:
+            name = Path(f"/proc/{pid}/comm").read_text().removesuffix("\n")
+        except OSError:
+            continue
+        if name in signals:
+            send([pid], signals[name])
+            told.append(pid)
+    return told
 
 
 def send_group(leader: int, sig: signal.Signals) -> None:

@@ -68,6 +68,14 @@ def java_argument(value: object) -> str:
     return '"' + text.replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
+def conf(value: object) -> str:
+    """Pass on a value for a file of options of RStudio, which has no quoting. Raises ValueError if it would change."""
+    text = str(value)
+    if text != text.strip() or any(char in text for char in "#\r\n"):
+        raise ValueError(f"{text!r} cannot stand in a file of options")
+    return text
+
+
 def reveal(value: Secret) -> str:
     """The text of a secret."""
     return value.reveal()
@@ -94,5 +102,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(sh=sh, py=py, yaml=yaml, rb=rb, erb=erb, java_argument=java_argument, reveal=reveal)
+    environment.filters.update(
+        sh=sh, py=py, yaml=yaml, rb=rb, erb=erb, java_argument=java_argument, conf=conf, reveal=reveal
+    )
     return environment

@@ -48,7 +48,8 @@ class Service:
     What ``tells_end`` is such a one, and prints when the job ends, in seconds since 1970.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
     ``head_start`` is what the others get before it, in seconds: where processors are few, the longest chain goes first.
-    ``stop_signal`` asks it to end.
+    ``stop_signal`` asks it to end. At the same time programs that it has started, and that are called as ``parting``
+    says, get the signal there: they write down what they have in memory, and are waited for.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
     """
 
@@ -69,6 +70,7 @@ class Service:
     gate: Path | None = None
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM
+    parting: Mapping[str, Signals] = field(default_factory=dict)
 
     def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The job's ``environment`` with what this service adds and removes."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from ood_runtime import lock, processes, published
 from ood_runtime.errors import SessionError
 from ood_runtime.plan import Directories, File
-from ood_runtime.private_files import owned_directory, private_directory, swappable, write
+from ood_runtime.private_files import owned_directory, private_directory, swappable, temporary, write
 
 CONNECTION = "connection.yml"
 STATUS = "status.json"
@@ -102,14 +102,12 @@ class Session:
         self._write_record()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The job's ``environment`` as this session's programs get it: marked, and with a temporary directory of ours.
-
-        A TMPDIR where only this user can write stays: the job may have put files there.
-        """
-        temporary = environment.get("TMPDIR")
-        if not temporary or not owned_directory(Path(temporary)):
-            temporary = str(self.directories.temporary)
-        return {**environment, processes.MARK: self.id, "TMPDIR": temporary}
+        """The job's ``environment`` as this session's programs get it: marked, and with a temporary directory."""
+        return {
+            **environment,
+            processes.MARK: self.id,
+            "TMPDIR": str(temporary(environment, self.directories.temporary)),
+        }
 
     def _write_record(self) -> None:
         record = Record(

@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ood_runtime import shell_variables
 from ood_runtime.render import render
 
-# What a shell can take from a file. Bash passes exported functions under names such as BASH_FUNC_module%%: no other
-# shell can, so they are left out. A job that needs `module` in its tasks' own shells has it from $BASH_ENV.
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Exported functions of Bash are left out, too. A job that needs `module` in its tasks' own shells has it from
+# $BASH_ENV.
 
-# Each shell sets these itself: to set them is an error there, or changes how it reads the rest of the file.
-_SHELL = r"_|IFS|OPTIND|OPTARG|PPID|E?UID|SHELLOPTS|BASHOPTS|BASH_\w*(?<!BASH_ENV)|SHLVL|(OLD)?PWD"
 # What belongs to the node, the login or the terminal that the driver runs in.
 _NODE = (
     r"HOST(NAME)?|TMPDIR|TMP|TEMP|DISPLAY|WAYLAND_DISPLAY|XAUTHORITY|XDG_(RUNTIME_DIR|SESSION_\w+)|SSH_\w+|GPG_\w+"
@@ -32,7 +30,7 @@ _TASK = (
 )
 # What the worker's script sets for its own node.
 _OURS = r"SPARK_LOCAL_DIRS|SPARK_LOCAL_IP|SPARK_PUBLIC_DNS|SPARK_LOCAL_HOSTNAME|OOD_RUNTIME_(SESSION|WORKER)"
-_LEFT_OUT = re.compile(f"{_SHELL}|{_NODE}|{_TASK}|{_OURS}")
+_LEFT_OUT = re.compile(f"{_NODE}|{_TASK}|{_OURS}")
 _SCHEDULER = re.compile(r"(SLURM|PBS|LSB|LSF|LS|SGE|PE)_\w+|JOB_(ID|NAME|SCRIPT)")
 # Kerberos' tickets elsewhere than on a file system that all nodes share are this node's alone (krb5.conf(5), ccache).
 _OWN_TICKETS = re.compile(r"(FILE:|DIR::?)?/(tmp|var|run|dev)/|(?!FILE:|DIR:)[A-Z]+:")
@@ -120,6 +118,6 @@ def environment_file(job: Mapping[str, str]) -> bytes:
 
 
 def _is_shared(name: str, value: str) -> bool:
-    if not _NAME.fullmatch(name) or _LEFT_OUT.fullmatch(name):
+    if not shell_variables.settable(name) or _LEFT_OUT.fullmatch(name):
         return False
     return name != "KRB5CCNAME" or not _OWN_TICKETS.match(value)

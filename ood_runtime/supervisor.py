@@ -122,6 +122,7 @@ class Supervisor:
         for running in self._running.values():
             if running.process is not None and running.service.remote:  # they clear up by themselves
                 processes.send_group(running.process.pid, running.service.stop_signal)
+        parted = self._part()
         for running in reversed(self._running.values()):
             if running.process is None:
                 continue
@@ -130,6 +131,7 @@ class Supervisor:
                 processes.send_group(running.process.pid, running.service.stop_signal)
             # The last to start (Jupyter) gets the most time: its kernels write history and close files.
             self._wait_for_end(running, until=time.monotonic() + (deadline - time.monotonic()) / 2)
+        processes.await_end(lambda: parted, seconds=deadline - 1.0 - time.monotonic())
         left = processes.end(self._remains, seconds=max(1.0, deadline - time.monotonic()))
         processes.end(lambda: processes.marked(self._session.id), seconds=1.0)
         for name, running in self._running.items():
@@ -139,6 +141,11 @@ class Supervisor:
             self._status.tell({"event": "left", "pids": left})
         self._checks.end()
         self._running = {}
+
+    def _part(self) -> list[int]:
+        """Tell those who have something to write down, also where the service that had started them is gone."""
+        every = [running.service.parting for running in self._running.values()]
+        return processes.send_named(self._remains(), dict(pair for parting in every for pair in parting.items()))
 
     def _remains(self) -> list[int]:
         return [pid for pid in processes.descendants() if pid != self._spared]

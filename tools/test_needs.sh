@@ -39,6 +39,9 @@ portal_packages() {
 	chromedriver:chromium-driver:chromedriver
 	ruby:ruby:ruby
 	redcarpet:ruby-redcarpet:rubygem-redcarpet
+	R:r-base-core:R-core
+	bwrap:bubblewrap:bubblewrap
+	proot:proot:proot
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
 	END
 }

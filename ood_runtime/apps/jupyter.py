@@ -13,7 +13,7 @@ from ood_runtime.errors import OodRuntimeError
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.passwords import jupyter_hash
 from ood_runtime.plan import File, Part, Plan, combine
-from ood_runtime.probes import JupyterLogin
+from ood_runtime.probes import JupyterLogin, reachable
 from ood_runtime.render import render
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
@@ -109,7 +109,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
         },
         directory=_root_directory(context),
         ready=JupyterLogin(
-            address=_reachable(context.place.address),
+            address=reachable(context.place.address),
             port=port,
             base_url=base_url(context),
             password=context.grant.secrets["password"],
@@ -193,11 +193,6 @@ def _login_shell() -> str:
         return pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
     except KeyError:
         return "/bin/sh"
-
-
-def _reachable(address: str) -> str:
-    """An address to ask at, for one to listen on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
 
 
 APP = JupyterApp()

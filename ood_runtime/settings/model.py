@@ -3,20 +3,12 @@
 import contextlib
 import ipaddress
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ood_runtime.settings.rstudio import RStudio
+from ood_runtime.settings.section import AbsolutePath, Section
 from ood_runtime.settings.sizes import MIB, Memory
 
 # The class that Spark's own security hangs on. spark.conf cannot change these unless the site allows it.
@@ -25,25 +17,6 @@ PROTECTED = re.compile(
     r"|ui\.view|ui\.killEnabled|ui\.reverseProxy|ui\.allowFramingFrom|master\.rest|master\.ui|org\.apache\.spark\.ui"
     r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.authenticate)"
 )
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        # Python takes True for 1, and YAML takes "on" for true: `cores: on` is a mistake, not one core.
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("should not be true or false")
-        return value
-
-
-def _absolute(path: Path) -> Path:
-    expanded = path.expanduser()
-    if not expanded.is_absolute():
-        raise ValueError("should be an absolute path (~ is allowed)")
-    return expanded
 
 
 def _origin(value: str) -> str:
@@ -76,14 +49,13 @@ def _conf_value(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 LocalDirectory = Annotated[str, AfterValidator(_local_directory)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
 ConfName = Annotated[str, Field(pattern=r"^[^\s=:#!][^\s=:]*$")]
 ConfValue = Annotated[str, BeforeValidator(_conf_value)]
 
 
-class Ports(_Section):
+class Ports(Section):
     """Which ports a session may listen on."""
 
     min: int = Field(20000, ge=1024, le=65535)
@@ -98,7 +70,7 @@ class Ports(_Section):
         return self
 
 
-class Portal(_Section):
+class Portal(Section):
     """The Open OnDemand portal that the session is reached through."""
 
     origin: Annotated[str, AfterValidator(_origin)] | None = None
@@ -106,9 +78,11 @@ class Portal(_Section):
     Jupyter refuses logins and websockets without it."""
     node_uri: str = Field("/node", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
     """The portal's `node_uri` (ood_portal.yml): the path under which its proxy keeps the whole path."""
+    rnode_uri: str = Field("/rnode", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
+    """The portal's `rnode_uri`: the path under which its proxy takes the path away, as RStudio needs it."""
 
 
-class Timeouts(_Section):
+class Timeouts(Section):
     """How long to wait, in seconds."""
 
     ready: float = Field(300, gt=0, le=3600)
@@ -118,7 +92,7 @@ class Timeouts(_Section):
     (Slurm KillWait 30 s, PBS kill_delay 10 s)."""
 
 
-class Jupyter(_Section):
+class Jupyter(Section):
     """The Jupyter server."""
 
     command: str | None = None
@@ -141,7 +115,7 @@ class Jupyter(_Section):
     """Put off an import of 1.6 s in the server until it is needed."""
 
 
-class Ssh(_Section):
+class Ssh(Section):
     """Several machines without a scheduler."""
 
     hosts: list[HostName] = []
@@ -149,14 +123,14 @@ class Ssh(_Section):
     always the first. They share the session directory. Options for ssh belong into ~/.ssh/config."""
 
 
-class Driver(_Section):
+class Driver(Section):
     """The Spark driver of each notebook."""
 
     memory: Memory | None = Field(None, ge=512 * MIB)
     """Heap of each driver. Not set: an eighth of the job's memory on its node, between 1g and 16g."""
 
 
-class Worker(_Section):
+class Worker(Section):
     """The Spark worker of a node."""
 
     cores: int | None = Field(None, ge=1)
@@ -172,7 +146,7 @@ class Worker(_Section):
     """More directories of the job's nodes for shuffle data and spilled blocks, to use several disks."""
 
 
-class Executor(_Section):
+class Executor(Section):
     """The Spark executors."""
 
     cores: int | None = Field(None, ge=1)
@@ -183,7 +157,7 @@ class Executor(_Section):
     """An executor that has had nothing to do for so long is given back to other notebooks."""
 
 
-class Gpu(_Section):
+class Gpu(Section):
     """Graphics processors of the Spark workers."""
 
     enabled: bool = False
@@ -194,7 +168,7 @@ class Gpu(_Section):
     """GPUs of one task: a whole number, or a part such as 0.25 for tasks that share one."""
 
 
-class Spark(_Section):
+class Spark(Section):
     """The Spark cluster of the session."""
 
     home: AbsolutePath | None = None
@@ -232,13 +206,13 @@ class Spark(_Section):
     """Let spark.conf change what secures the cluster. Only a site file can set this."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of ood-runtime."""
 
     host: str | None = Field(None, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?$")
     """The node's name as the portal knows it. Not set: $host of the portal's job script, else `hostname`."""
     address: str | None = None
-    """The address that Jupyter listens on. Not set: what the host name stands for on this node."""
+    """The address that Jupyter or RStudio listens on. Not set: what the host name stands for on this node."""
     scratch_dir: AbsolutePath | None = None
     """Where large, short-lived files go (shuffle data, spilled blocks), in a directory that ends with the session.
     Not set: $TMPDIR."""
@@ -249,6 +223,7 @@ class Settings(_Section):
     portal: Portal = Portal()
     timeouts: Timeouts = Timeouts()
     jupyter: Jupyter = Jupyter()
+    rstudio: RStudio = RStudio()
     spark: Spark = Spark()
     locked: list[str] = []
     """Keys that no later layer may change. Only a site file can set this."""

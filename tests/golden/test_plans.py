@@ -14,7 +14,7 @@ import pytest
 
 from ood_runtime import apps, launcher_programs, render
 from ood_runtime.allocation import Allocation, Node
-from ood_runtime.apps import jupyter, jupyter_spark
+from ood_runtime.apps import jupyter, jupyter_spark, rstudio
 from ood_runtime.class_data import Archives
 from ood_runtime.connection import text as connection_text
 from ood_runtime.context import Context, Software, SparkSoftware
@@ -27,6 +27,7 @@ from ood_runtime.service import Check, Service
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
+from tests.golden import rstudio_contexts
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
 
@@ -40,8 +41,12 @@ SECRETS = {
     "xsrf": Secret("fedcba9876543210fedcba9876543210"),
     "spark": Secret("SparkSecretSparkSecretSparkSecretSparkSecre"),
     "spark_ui": Secret("SparkUiSecretSparkUiSecretSparkUiSecretSpar"),
+    "wrong_password": Secret("gWrongWrongWrongWrongWrongWrongW"),
+    "csrf": Secret("00112233445566778899aabbccddeeff"),
+    "cookie_key": Secret("CookieKeyCookieKeyCookieKeyCookieKeyCookieK"),
+    "rpc_key": Secret("RpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyR"),
 }
-PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003}
+PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004}
 OPTIONS = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "--add-modules=jdk.incubator.vector",
@@ -148,6 +153,7 @@ CONTEXTS = {
         archives=True,
     ),
     "jupyter-spark-three-nodes": on_three_nodes(),
+    **rstudio_contexts.contexts(context({"portal": {"origin": "https://ood.example.org"}}), SCRATCH),
 }
 
 
@@ -158,10 +164,11 @@ def fixed_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jupyter, "_login_shell", lambda: "/bin/bash")
     monkeypatch.setattr("sys.executable", "/opt/ood-runtime/bin/python")
     monkeypatch.setattr(launcher_programs, "find", lambda name, *_: f"/opt/slurm/bin/{name}")
+    monkeypatch.setattr(rstudio, "_tickets", lambda: "FILE:/tmp/krb5cc_1000")
 
 
 def plan_of(name: str) -> Plan:
-    app = "jupyter-spark" if name.startswith("jupyter-spark") else "jupyter"
+    app = next(app for app in ("jupyter-spark", "jupyter", "rstudio") if name.startswith(app))
     return apps.get(app).plan(CONTEXTS[name])
 
 
@@ -187,6 +194,7 @@ def described(service: Service) -> str:
     lines += [f"ready_seconds = {service.ready_seconds:g}", f"restarts = {service.restarts}"]
     lines += [f"essential = {service.essential}, background = {service.background}"]
     lines += ["remote"] * service.remote
+    lines += [f"parting: {number.name} to {name}" for name, number in service.parting.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -274,7 +282,7 @@ def test_every_executable_names_its_interpreter(plan: Plan) -> None:
 
 def test_every_python_file_compiles(plan: Plan) -> None:
     files = [file for file in plan.files if file.name.endswith(".py")]
-    assert files
+    assert files or plan.app == "rstudio"
     for file in files:
         compile(content(file), file.name, "exec")
 
@@ -299,7 +307,7 @@ def test_java_reads_its_arguments_as_they_are_meant(plan: Plan) -> None:
 
 def test_java_reads_the_properties_as_they_are_meant(name: str, plan: Plan) -> None:
     for file in plan.files:
-        if file.name.endswith(".conf"):
+        if file.name.endswith(".conf") and file.name.startswith("spark/"):
             entries = java_properties(content(file))
             assert entries["spark.authenticate"] == "true", "what the site says is left out"
             assert entries["spark.authenticate.secret"] == SECRETS["spark"].reveal()
@@ -330,12 +338,13 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
 
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
-    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf", "spark/environment.sh"}
+    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 
 def test_the_connection_has_what_the_portal_needs(name: str, plan: Plan) -> None:
-    keys = {"host", "port", "password", "xsrf", "base_url"} | ({"spark_master"} if "spark" in name else set())
+    own = {"username", "csrf_token"} if name.startswith("rstudio") else {"xsrf", "base_url"}
+    keys = {"host", "port", "password", *own} | ({"spark_master"} if "spark" in name else set())
     assert set(plan.connection) == keys
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from ood_runtime.probes import JupyterLogin, Listening, SparkWorkers
+from ood_runtime.probes import JupyterLogin, Listening, RStudioSignIn, SparkWorkers, reachable
 from ood_runtime.secret import Secret
 
 Answers = Callable[["Handler"], tuple[int, str]]
@@ -20,10 +20,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers with what the test's function says."""
 
     answers: Answers
+    cookie: str
 
     def do_GET(self) -> None:
+        self.cookie = ""
         status, body = type(self).answers(self)
         self.send_response(status)
+        if status == 302 and body:
+            self.send_header("Location", body)
+        if self.cookie:
+            self.send_header("Set-Cookie", self.cookie)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -104,6 +110,75 @@ def test_a_jupyter_of_somebody_else_does_not_get_the_password(serve: Callable[[A
     assert not asked
 
 
+def rstudio(
+    *, page: int = 200, stranger: int = 302, lets_in: tuple[str, ...] = ("gright",), cookie: bool = True
+) -> Answers:
+    """A server that checks what rserver checks: the cookies and fields of old releases and of new ones, and who."""
+
+    def answer(request: Handler) -> tuple[int, str]:
+        if request.command == "GET":
+            return (page, "") if request.path == "/auth-sign-in" else (stranger, "")
+        form = {name: values[0] for name, values in request.form().items()}
+        cookies = dict(pair.split("=") for pair in request.headers["Cookie"].split("; "))
+        for name in ("csrf-token", "rs-csrf-token"):
+            if not cookies[name] or cookies[name] != form[name]:
+                return 302, "/auth-sign-in?error=2"
+        if form["username"] == "ada" and form["password"] in lets_in:
+            request.cookie = "user-id=ada|x; path=/" if cookie else "csrf-token=x"
+            return 302, "/"
+        return 302, "/auth-sign-in?error=1"
+
+    return answer
+
+
+def sign_in(port: int, pids: list[int] | None = None, user: str = "ada") -> tuple[bool, str, bool]:
+    probe = RStudioSignIn("127.0.0.1", port, user, Secret("gright"), Secret("gwrong"))
+    answer = probe([os.getpid()] if pids is None else pids)
+    return answer.ready, answer.detail, answer.port_lost
+
+
+def test_rstudio_signs_in_who_has_the_password_and_nobody_else(serve: Callable[[Answers], int]) -> None:
+    assert sign_in(serve(rstudio())) == (True, "", False)
+
+
+@pytest.mark.parametrize(
+    ("server", "detail"),
+    [
+        (rstudio(page=404), "sign-in page 404"),
+        (rstudio(stranger=200), "without sign-in 200"),
+        (rstudio(lets_in=("gright", "gwrong")), "wrong password: signed in"),
+        (rstudio(lets_in=()), "right one: status 302, /auth-sign-in?error=1"),
+        (rstudio(cookie=False), "right one: status 302, /"),
+        (lambda request: (200, ""), "right one: status 200, no Location"),
+    ],
+)
+def test_rstudio_that_is_not_as_it_should_be(serve: Callable[[Answers], int], server: Answers, detail: str) -> None:
+    ready, said, lost = sign_in(serve(server))
+    assert (ready, lost) == (False, False)
+    assert detail in said
+
+
+def test_rstudio_of_another_user_does_not_get_the_password(serve: Callable[[Answers], int]) -> None:
+    asked: list[str] = []
+
+    def remember(request: Handler) -> tuple[int, str]:
+        asked.append(request.path)
+        return 200, ""
+
+    port = serve(remember)
+    assert sign_in(port, []) == (False, f"another program listens on port {port}", True)
+    assert not asked
+
+
+def test_rstudio_that_breaks_off(serve: Callable[[Answers], int]) -> None:
+    def leave(request: Handler) -> tuple[int, str]:
+        raise ConnectionAbortedError
+
+    ready, said, _ = sign_in(serve(leave))
+    assert not ready
+    assert said.startswith("RStudio does not answer yet")
+
+
 def test_nobody_listens() -> None:
     answer = Listening((1,))([os.getpid()])
     assert (answer.ready, answer.port_lost) == (False, False)
@@ -138,3 +213,10 @@ def test_no_master() -> None:
     assert not ready
     assert detail.startswith("the Spark master does not answer yet")
     assert workers is None
+
+
+@pytest.mark.parametrize(
+    ("listens", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.7", "192.0.2.7"), ("::1", "::1")]
+)
+def test_where_a_service_is_asked_that_listens_everywhere(listens: str, asked: str) -> None:
+    assert reachable(listens) == asked

@@ -198,7 +198,7 @@ def test_secrets_need_reveal() -> None:
 def test_every_value_of_a_template_goes_through_a_filter(template: Path) -> None:
     """Names of variables in ``export NAME=`` are our own; everything else is quoted for its language."""
     for expression in re.findall(r"\{\{(.*?)\}\}", template.read_text(), re.DOTALL):
-        quoted = re.search(r"\|\s*(sh|py|json|java_argument)\s*$", expression.strip())
+        quoted = re.search(r"\|\s*(sh|py|json|java_argument|conf)\s*$", expression.strip())
         assert quoted or expression.strip() == "name", f"{template.name}: {expression}"
 
 
