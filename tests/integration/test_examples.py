@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ood_runtime.settings.sizes import GIB
 from tests.slurm.machines import Machines, machines
 from tests.standins.batch import BatchJob, batch_job
 from tests.support.accounts import user_of_tests
@@ -33,12 +34,17 @@ def network() -> Iterator[Machines]:
 
 
 @contextmanager
-def example(network: Machines, scheduler: str, settings: dict[str, object] | None = None) -> Iterator[BatchJob]:
-    """The scheduler's example in a job of it, with settings of spark."""
+def example(
+    network: Machines,
+    scheduler: str,
+    settings: dict[str, object] | None = None,
+    chunks: dict[str, tuple[int, int]] | None = None,
+) -> Iterator[BatchJob]:
+    """The scheduler's example in a job of it, with settings of spark, and of PBS with these chunks."""
     for host in network.nodes:  # what a session that was killed has left
         network.check(["sh", "-c", "rm -rf /tmp/* /var/tmp/*"], on=host)
     script = EXAMPLES / SCRIPTS[scheduler]
-    with batch_job(network, scheduler, script, site(network, settings or {})) as job:
+    with batch_job(network, scheduler, script, site(network, settings or {}), chunks=chunks) as job:
         yield job
 
 
@@ -67,13 +73,25 @@ def test_a_session_on_two_machines_that_is_deleted(scheduler: str, network: Mach
         session.assert_gone()
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "how"), [("openpbs", "walltime"), ("lsf", "warning"), ("gridengine", "walltime")]
-)
+@pytest.mark.parametrize(("scheduler", "how"), [("lsf", "warning"), ("gridengine", "walltime")])
 def test_the_end_of_the_jobs_time(scheduler: str, how: str, network: Machines) -> None:
     with example(network, scheduler) as job:
         session = ready(job)
         job.end(how)
+        job.wait()
+        assert not job.killed
+        session.assert_gone()
+        assert session.status["state"] == "ended"
+
+
+def test_the_end_of_the_walltime_of_unequal_chunks(network: Machines) -> None:
+    """A worker has what the job was given where it runs: 70 % of 2048 - 512 MiB."""
+    settings: dict[str, object] = {"worker": {}, "executor": {"cores": 1, "memory": "512m"}}
+    with example(network, "openpbs", settings, {"node1": (2, 4 * GIB), "node2": (1, 2 * GIB)}) as job:
+        session = ready(job)
+        log = (session.directory / "logs" / "spark-worker-1.log").read_text()
+        assert "starting with 1 cores and 1075 MiB" in log
+        job.end("walltime")
         job.wait()
         assert not job.killed
         session.assert_gone()
