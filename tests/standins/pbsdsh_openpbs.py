@@ -2,10 +2,10 @@
 
 Keeps to what was measured on 23.06.06 and a later main branch (docs/decisions/0011-openpbs.md): options are looked for
 behind the program too; -n and -c wrap around; tasks get none of the caller's environment or directory, no standard
-output but the job's, umask 077, a PBS_TASKNUM in hexadecimal digits with the number of the host in front, no PBS_VNODENUM, NCPUS and a
-limit of the resident size as their host's chunks are; they do not hear SIGHUP; tasks on the first host have no
-PBS_NODEFILE; the exit status is 0 whatever they do. Of local and remote tasks under one pbsdsh, the remote ones never
-get its signals: that was so on three hosts, and not on two.
+output but the job's, umask 077, no PBS_VNODENUM, and a PBS_TASKNUM in hexadecimal digits that begins with the number of
+the host; NCPUS and a limit of the resident size are those of their host's chunks; they do not hear SIGHUP; tasks on the
+first host have no PBS_NODEFILE; the exit status is 0 whatever they do. Of local and remote tasks under one pbsdsh, the
+remote ones never get its signals: that was so on three hosts, and not on two.
 
 tests/openpbs/test_pbsdsh.py holds it against the real one. Lacks: -s, -v and -o do nothing; vnodes, sandbox=PRIVATE,
 pbs_tmrsh, what qsub -v and -V hand on to tasks; a task cannot call pbsdsh itself.
