@@ -55,14 +55,14 @@ def nodes(told: Sequence[Told], own: int, *, tells_memory: bool = False) -> tupl
     """The nodes in the scheduler's order, but the ``own``-th, on which we run, first.
 
     There the smaller of what was told and what this process may really use counts. What is not told of another
-    node is as on the first one. Where the scheduler never ``tells_memory`` and no control group limits it,
-    a job with a part of the processors takes only such a part of the memory: the rest is for others.
+    node is as on the first one. Where the scheduler never ``tells_memory``, has not done so now, and no control group
+    limits it, a job with a part of the processors takes only such a part of the memory: the rest is for others.
     """
     ours = told[own]
     here = limits.here(exclusive=True)
     cpus = min(ours.cpus or here.cpus, here.cpus)
     memory = min(ours.memory or here.memory, here.memory)
-    if not tells_memory and ours.cpus:
+    if not tells_memory and not ours.memory and ours.cpus:
         memory = _share(memory, ours.cpus)
     first = Node(ours.host, cpus, memory, ours.gpus or 0)
     others = (

@@ -4,58 +4,28 @@ OpenPBS, Torque, LSF and Grid Engine are stand-ins, on machines with names, addr
 directories of their own; ssh is real. Slurm's example is run in tests/slurm, by a real Slurm.
 """
 
-import json
 import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.slurm.cluster import Cluster
+from ood_runtime.settings.sizes import GIB
 from tests.slurm.machines import Machines, machines
-from tests.standins.batch import REPOSITORY, BatchJob, batch_job
+from tests.standins.batch import BatchJob, batch_job
 from tests.support.accounts import user_of_tests
-from tests.support.jupyter import Connection, log_in
+from tests.support.example_session import EXAMPLES, REPOSITORY, Seen, assert_whole, connection_text, seen, site
 from tests.support.needs import need
-from tests.support.running import READY_WITHIN, files_below, secrets_of_spark
+from tests.support.running import READY_WITHIN
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
 
-EXAMPLES = REPOSITORY / "examples" / "jobs"
 SCRIPTS = {"openpbs": "pbs.sh", "torque": "torque.sh", "lsf": "lsf.sh", "gridengine": "gridengine.sh"}
 BACK_WITHIN = 15.0  # seconds until a worker is there again: a JVM's start on a busy machine
-GONE_WITHIN = 3.0  # seconds from the end of the job script
-SMALL = {
-    "driver": {"memory": "512m"},
-    "worker": {"memory": "1g"},
-    "executor": {"memory": "512m"},
-    "class_data": "use",
-    "wait_for_workers": "all",
-}
-# What a user's own module or profile has set before, and the scheduler hands on to the script but not to other nodes.
-OWN = {"LANG": "C.UTF-8", "OF_THE_JOB": "it's\nmine"}
-NODES = """
-import os, time
-def look(_):
-    time.sleep(0.2)
-    mask = os.umask(0); os.umask(mask)
-    return (os.uname().nodename, oct(mask), *map(os.environ.get, ("OF_THE_JOB", "LANG", "HOME", "PATH")))
-deadline = time.time() + 90
-while sc._jsc.sc().getExecutorMemoryStatus().size() < 3:
-    assert time.time() < deadline, "no executor on each node"
-    time.sleep(0.1)
-import json
-print(json.dumps(sorted(set(sc.parallelize(range(16), 16).map(look).collect()))))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,127 +36,64 @@ def network() -> Iterator[Machines]:
 
 
 @contextmanager
-def example(network: Machines, scheduler: str, settings: dict[str, object] | None = None) -> Iterator[BatchJob]:
-    """The scheduler's example in a job of it, with settings of spark."""
+def example(
+    network: Machines,
+    scheduler: str,
+    settings: dict[str, object] | None = None,
+    chunks: dict[str, tuple[int, int]] | None = None,
+) -> Iterator[BatchJob]:
+    """The scheduler's example in a job of it, with settings of spark, and of PBS with these chunks."""
     for host in network.nodes:  # what a session that was killed has left
         network.check(["sh", "-c", "rm -rf /tmp/* /var/tmp/*"], on=host)
     script = EXAMPLES / SCRIPTS[scheduler]
-    with batch_job(network, scheduler, script, site(network, settings or {})) as job:
+    with batch_job(network, scheduler, script, site(network, settings or {}), chunks=chunks) as job:
         yield job
 
 
-def site(network: Machines, settings: dict[str, object]) -> dict[str, str]:
-    """The environment of a user of a site where ``ood-runtime`` is on PATH."""
-    place = network.directory / "site"
-    place.mkdir(exist_ok=True)
-    (place / "ood-runtime").write_text(f'#!/bin/sh\nexec {sys.executable} -m ood_runtime "$@"\n')
-    (place / "ood-runtime").chmod(0o755)
-    (place / "config.yml").write_text(yaml.safe_dump({"spark": {**SMALL, **settings}}))
-    return {
-        **OWN,
-        "PATH": f"{place}:/usr/bin:/bin",
-        "OOD_RUNTIME_SITE_CONFIG": str(place / "config.yml"),
-        "XDG_CACHE_HOME": str(user_of_tests().home / ".cache" / "ood-runtime-tests"),
-        "PYTHONPATH": str(REPOSITORY),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A session that is ready, below a home directory: what connection.yml says, and what must stay secret."""
-
-    machines: Machines
-    home: Path
-    connection: Connection
-    secrets: frozenset[str]
-
-    @property
-    def status(self) -> dict[str, Any]:
-        (path,) = self.home.glob("jupyter-spark-*/status.json")
-        status: dict[str, Any] = json.loads(path.read_text())
-        return status
-
-    def use(self) -> list[list[str]]:
-        """Run a cell on workers of both machines: what each distinct task has said of its surroundings."""
-        with Cluster(self.machines).network():
-            client = log_in(self.connection)
-            told: list[list[str]] = json.loads(client.run(client.start_kernel("pyspark"), NODES))
-            client.close()
-        return told
-
-    def assert_gone(self, *, killed: bool = False) -> None:
-        """No process is left on any machine, nor a connection file, a secret, or a temporary directory.
-
-        ``killed`` says that the session could not clear up after itself.
-        """
-        deadline = time.monotonic() + GONE_WITHIN
-        while (left := self.machines.processes(user_of_tests())) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not left
-        if killed:
-            return
-        assert not list(self.home.glob("*/connection.yml"))
-        texts = {path: path.read_text(errors="replace") for path in files_below(self.home)}
-        assert not [path for path, text in texts.items() for secret in self.secrets if secret in text]
-        for host in self.machines.nodes:
-            for place in ("/tmp", "/var/tmp"):
-                assert not list(self.machines.path(host, Path(place)).iterdir())
-
-
-def connection_file(home: Path) -> str | None:
-    """The text of connection.yml of the session that the example has named, as soon as it is there."""
-    with suppress(FileNotFoundError, StopIteration):
-        return next(home.glob("jupyter-spark-*/connection.yml")).read_text()
+def started(home: Path) -> tuple[Path, str] | None:
+    """The directory that the example has named, and the text of connection.yml, as soon as it is there."""
+    for directory in home.glob("jupyter-spark-*"):
+        if text := connection_text(directory):
+            return directory, text
     return None
 
 
 def ready(job: BatchJob) -> Seen:
     """The job's session, as soon as it is ready."""
-    return seen(job.machines, job.home, job.wait_for(lambda: connection_file(job.home), "session", READY_WITHIN))
-
-
-def seen(network: Machines, home: Path, text: str) -> Seen:
-    values: Connection = yaml.safe_load(text)
-    secrets = frozenset((str(values["password"]), str(values["xsrf"]), *secrets_of_spark(next(home.glob("jup*")))))
-    assert len(secrets) > 2
-    return Seen(network, home, values, secrets)
-
-
-def assert_whole(session: Seen) -> None:
-    """Workers on both machines, each of which has the driver's environment."""
-    assert session.connection["host"] == "node1"
-    assert str(session.connection["spark_master"]).startswith("spark://10.77.0.11:")
-    workers = session.status["workers"]
-    assert (workers["ready"], workers["wanted"]) == (2, 2)
-    assert {worker["host"] for worker in workers["each"]} == {"node1", "node2"}
-    logs = [path.read_text() for path in session.home.glob("*/logs/spark-worker-*.log")]
-    assert len(logs) == 2
-    assert not [log for log in logs if "Retrying connection" in log], "a worker came before its master could take it"
-    told = session.use()
-    assert [words[0] for words in told] == ["node1", "node2"]
-    here, there = (words[1:] for words in told)
-    assert here == there == [oct(0o022), OWN["OF_THE_JOB"], OWN["LANG"], str(session.home), here[-1]]
+    directory, text = job.wait_for(lambda: started(job.home), "session", READY_WITHIN)
+    return seen(job.machines, directory, text, job.home)
 
 
 @pytest.mark.parametrize("scheduler", SCRIPTS)
 def test_a_session_on_two_machines_that_is_deleted(scheduler: str, network: Machines) -> None:
     with example(network, scheduler) as job:
         session = ready(job)
-        assert_whole(session)
+        assert_whole(session, job.home, job.umask)
         job.end("delete")
         job.wait()
         assert not job.killed, "it ended before the scheduler had to kill anything"
         session.assert_gone()
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "how"), [("openpbs", "walltime"), ("lsf", "warning"), ("gridengine", "walltime")]
-)
+@pytest.mark.parametrize(("scheduler", "how"), [("lsf", "warning"), ("gridengine", "walltime")])
 def test_the_end_of_the_jobs_time(scheduler: str, how: str, network: Machines) -> None:
     with example(network, scheduler) as job:
         session = ready(job)
         job.end(how)
+        job.wait()
+        assert not job.killed
+        session.assert_gone()
+        assert session.status["state"] == "ended"
+
+
+def test_the_end_of_the_walltime_of_unequal_chunks(network: Machines) -> None:
+    """A worker has what the job was given where it runs: 70 % of 2048 - 512 MiB."""
+    settings: dict[str, object] = {"worker": {}, "executor": {"cores": 1, "memory": "512m"}}
+    with example(network, "openpbs", settings, {"node1": (2, 4 * GIB), "node2": (1, 2 * GIB)}) as job:
+        session = ready(job)
+        log = (session.directory / "logs" / "spark-worker-1.log").read_text()
+        assert "starting with 1 cores and 1075 MiB" in log
+        job.end("walltime")
         job.wait()
         assert not job.killed
         session.assert_gone()
@@ -277,12 +184,12 @@ def test_machines_without_a_scheduler(ssh_network: Machines, number: signal.Sign
     environment = {**user.environment(site(ssh_network, {})), "HOME": str(home)}
     with (home / "output").open("wb") as output:
         process = subprocess.Popen(command, env=environment, cwd="/", stdout=output, stderr=output, umask=0o022)
-    ssh_network.until(lambda: connection_file(home) or process.poll() is not None, "session", READY_WITHIN)
-    text = connection_file(home)
-    assert text, (home / "output").read_text()
-    session = seen(ssh_network, home, text)
+    ssh_network.until(lambda: started(home) or process.poll() is not None, "session", READY_WITHIN)
+    found = started(home)
+    assert found, (home / "output").read_text()
+    session = seen(ssh_network, *found, home)
     if number == signal.SIGINT:
-        assert_whole(session)
+        assert_whole(session, home)
     for pid, line in ssh_network.processes(user)["node1"].items():
         if " -m ood_runtime start " in line:
             os.kill(pid, number)

@@ -8,6 +8,7 @@ everything is killed; see ``ENDS``.
 Lacks a queue and limits; the signals of LSF and Grid Engine are from their manuals.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -49,7 +50,7 @@ class End:
 
 
 ENDS = {
-    ("openpbs", "delete"): End(((0, signal.SIGTERM),), 22),
+    ("openpbs", "delete"): End(((0, signal.SIGTERM),), 10),  # or up to 22, as pbs_mom happens to look
     ("openpbs", "walltime"): End(((0, signal.SIGTERM),), 10),
     ("torque", "delete"): End(((0, signal.SIGTERM),), 10),
     ("lsf", "delete"): End(((0, signal.SIGINT), (10, signal.SIGTERM)), 20),
@@ -77,6 +78,11 @@ class BatchJob:
     def home(self) -> Path:
         """Where the script starts."""
         return self.place / "home"
+
+    @property
+    def umask(self) -> int:
+        """That of the script."""
+        return 0o077 if self.scheduler == "openpbs" else 0o022
 
     def output(self) -> str:
         """What the script, and tasks without an output of their own, have printed."""
@@ -117,8 +123,18 @@ class BatchJob:
         """Start the script, and wait for its end in a thread."""
         connection = mom.connect_to(self._mom(self.hosts[0]))
         argv = ["/bin/bash", "-c", _AROUND, str(script)]
-        places = {"cwd": str(self.home), "output": str(self.place / "output"), "umask": 0o022}
-        mom.spawn(connection, argv=argv, env=self.environment, host="", slots=0, on_close=mom.KEEP, **places)
+        places = {"cwd": str(self.home), "output": str(self.place / "output"), "umask": self.umask}
+        resident = jobs.chunk(self.environment, self.hosts[0])[1]
+        mom.spawn(
+            connection,
+            argv=argv,
+            env=self.environment,
+            host="",
+            slots=0,
+            on_close=mom.KEEP,
+            resident=resident,
+            **places,
+        )
 
         def follow() -> None:
             self.status = -signal.SIGKILL
@@ -144,17 +160,25 @@ class BatchJob:
 
 @contextmanager
 def batch_job(
-    machines: Machines, scheduler: str, script: Path, environment: Mapping[str, str], slots: int = 2
+    machines: Machines,
+    scheduler: str,
+    script: Path,
+    environment: Mapping[str, str],
+    slots: int = 2,
+    chunks: Mapping[str, tuple[int, int]] | None = None,
 ) -> Iterator[BatchJob]:
     """A job of the user of the tests on all nodes, with so many slots on each; killed afterwards.
 
-    ``environment`` is what the submission hands on.
+    ``environment`` is what the submission hands on; ``chunks`` are processors and bytes of memory that a job of
+    OpenPBS has asked for on each host.
     """
     user, hosts = user_of_tests(), machines.nodes
     place = machines.directory / f"job-{time.monotonic_ns()}"
     own = jobs.prepare(place, scheduler, [host for host in hosts for _ in range(slots)], PROGRAMS[scheduler])
     if scheduler in _TEMPORARY:
         own |= {"TMPDIR": _TEMPORARY[scheduler], jobs.TEMPORARY: _TEMPORARY[scheduler]}
+    if chunks:
+        own |= {jobs.CHUNKS: json.dumps(chunks), "NCPUS": str(chunks[hosts[0]][0])}
     given = {**own, **environment, "PATH": f"{own['PATH']}:{environment.get('PATH', '')}"}
     for path in (place, *place.rglob("*")):
         os.chown(path, user.uid, user.gid)

@@ -4,6 +4,7 @@ All its nodes are this machine; ``batch`` has jobs on machines of their own. Lac
 starts the script sends it the signals that a scheduler would send.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from tests.standins import mom
 
-JOB, TEMPORARY = "STANDIN_JOB", "STANDIN_TMPDIR"
+JOB, TEMPORARY, CHUNKS = "STANDIN_JOB", "STANDIN_TMPDIR", "STANDIN_CHUNKS"
 _REPOSITORY = Path(__file__).parents[2]
 # No shell: that would drop variables that are no names for it.
 _PROGRAM = """\
@@ -49,6 +50,13 @@ def home() -> Path:
 def temporary() -> str:
     """What TMPDIR is in a task, on whatever host."""
     return os.environ.get(TEMPORARY) or str(directory() / "tmp")
+
+
+def chunk(environment: Mapping[str, str], host: str) -> tuple[int, int]:
+    """Processors, and bytes of memory (0: none were asked for), that a job of PBS has on a host."""
+    chunks: dict[str, tuple[int, int]] = json.loads(environment.get(CHUNKS, "{}"))
+    ncpus, memory = chunks.get(host, (int(environment.get("NCPUS", "1")), 0))
+    return ncpus, memory
 
 
 def output() -> Path:

@@ -14,6 +14,7 @@ Lacks: limits, accounting, the delays of a network.
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -23,6 +24,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,8 @@ def spawn(connection: socket.socket, **request: Any) -> bool:
     """Ask for a task, with our standard output for its own where it wants that; False when the node refuses it.
 
     A request has argv, env, cwd, umask, host, slots (0: any number at once), output (a file, "" for our own, or
-    "terminal", which hangs up when its launcher is gone) and on_close: whether the task is killed then.
+    "terminal", which hangs up when its launcher is gone) and on_close: whether the task is killed then. That of PBS may
+    have resident, a limit of the resident size in bytes (0: none), and first_task, the number of the host's first task.
     """
     ours = [] if request["output"].startswith("/") else [1, 2]
     socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], ours)
@@ -92,6 +95,7 @@ class Mom:
         self.sessions: set[int] = set()
         self.temporary: set[str] = set()
         self.running: Counter[str] = Counter()
+        self.started: Counter[str] = Counter()
         self.lock = threading.Lock()
 
     def serve(self, path: str) -> None:
@@ -119,6 +123,9 @@ class Mom:
         with self.lock:
             accepted = not request["slots"] or self.running[request["host"]] < request["slots"]
             self.running[request["host"]] += accepted
+            if "first_task" in request:
+                request["env"]["PBS_TASKNUM"] = f"{request['first_task'] + self.started[request['host']]:08X}"
+                self.started[request["host"]] += 1
         _answer(connection, accepted=accepted)
         if accepted:
             status = self.run(request, connection, descriptors)
@@ -142,9 +149,16 @@ class Mom:
             file = request["output"] and os.open(request["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             outputs = [file, file] if file else descriptors
         places = {name: request[name] for name in ("env", "cwd", "umask")}
+        prepare = partial(_prepare, request.get("resident", 0), "first_task" in request)
         try:
             task = subprocess.Popen(
-                argv, stdin=stdin, stdout=outputs[0], stderr=outputs[1], start_new_session=master < 0, **places
+                argv,
+                stdin=stdin,
+                stdout=outputs[0],
+                stderr=outputs[1],
+                start_new_session=master < 0,
+                preexec_fn=prepare,  # noqa: PLW1509  # takes no lock
+                **places,
             )
         except OSError:
             return 254
@@ -152,9 +166,8 @@ class Mom:
             for descriptor in {stdin, *outputs} - set(descriptors):
                 os.close(descriptor)
         self.sessions.add(task.pid)
-        arguments = [connection, task.pid, request["on_close"]]
-        if master >= 0:
-            arguments += [master, os.dup(descriptors[0])]
+        terminal = [master, os.dup(descriptors[0])] if master >= 0 else []
+        arguments = [connection, task.pid, request["on_close"], *terminal]
         listener = threading.Thread(target=_listen, args=arguments, daemon=True)
         listener.start()
         status = task.wait()
@@ -184,6 +197,14 @@ class Mom:
         for name in self.temporary:
             shutil.rmtree(name, ignore_errors=True)
         os._exit(0)
+
+
+def _prepare(resident: int, deaf: bool) -> None:
+    """What PBS does to a task before it runs: a limit that Linux does not heed, and no ear for SIGHUP."""
+    if resident:
+        resource.setrlimit(resource.RLIMIT_RSS, (resident, resident))
+    if deaf:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _listen(connection: socket.socket, session: int, on_close: str, master: int = -1, output: int = -1) -> None:

@@ -4,7 +4,9 @@ On a user's machine such a test is skipped and says why. In continuous integrati
 everything that can be installed is installed, it fails: a skip there would hide that nothing was tested.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -40,6 +42,18 @@ def need_spark35() -> Path:
     if not (home / "jars").is_dir():
         missing("needs Spark 3.5 in OOD_TEST_SPARK35, which ./check installs")
     return home
+
+
+def need_openpbs() -> Path:
+    """The PBS_EXEC of an OpenPBS that is installed here, with all its daemons.
+
+    Skips in continuous integration too where there is none: no distribution has packages of it that could be installed.
+    """
+    with contextlib.suppress(OSError):
+        found = re.search(r"^PBS_EXEC=(\S+)$", Path("/etc/pbs.conf").read_text(encoding="utf-8"), re.MULTILINE)
+        if found and (Path(found[1]) / "sbin" / "pbs_server").exists():
+            return Path(found[1])
+    pytest.skip("needs an OpenPBS with pbs_server, named by PBS_EXEC in /etc/pbs.conf; there are no packages of it")
 
 
 def missing(reason: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """OpenPBS: nodes from PBS_NODEFILE, one pbsdsh for each rank."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from ood_runtime.errors import MissingError, SettingsError
 from ood_runtime.launchers import pbs
 from ood_runtime.launchers.pbs import LAUNCHER
 from ood_runtime.settings import Settings
-from ood_runtime.settings.sizes import GIB
+from ood_runtime.settings.sizes import GIB, MIB
 from tests.unit.launcher_jobs import SCRIPT, on_a_node, tasks, with_program
 
 
@@ -19,6 +20,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A job of OpenPBS 23.06 on three hosts, as its script finds it."""
     on_a_node(monkeypatch)
     monkeypatch.setattr(pbs, "_CONFIGURATION", str(tmp_path / "pbs.conf"))
+    monkeypatch.setattr(pbs, "_INSTALLED", str(tmp_path / "not installed"))
     (tmp_path / "nodes").write_text("n1.cluster\nn2.cluster\nn2.cluster\nn3.cluster\n")
     (tmp_path / "home").mkdir()
     (tmp_path / "submitted").mkdir()
@@ -52,14 +54,30 @@ def test_nodes(job: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_node_is_a_part_of_its_memory(job: dict[str, str], tmp_path: Path) -> None:
-    """PBS tells no memory: 4 of 64 processors, of 64 GiB."""
+    """PBS tells no memory that was not asked for: 4 of 64 processors, of 64 GiB."""
     assert {node.memory for node in allocate(job, tmp_path).nodes} == {4 * GIB}
     assert {node.memory for node in allocate({**job, "NCPUS": "64"}, tmp_path).nodes} == {64 * GIB}
+
+
+def test_memory_that_was_asked_for(job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit that pbs_mom sets, which is not shared once more, on a machine that may have less."""
+    for given, expected in ((900 * MIB, 900 * MIB), (99 * GIB, 64 * GIB)):
+        monkeypatch.setattr(resource, "getrlimit", {resource.RLIMIT_RSS: (given, given)}.get)
+        assert {node.memory for node in allocate(job, tmp_path).nodes} == {expected}
 
 
 def test_a_line_for_each_process(job: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "nodes").write_text("n1\n" * 8 + "n2\n" * 2)
     assert [node.cpus for node in allocate({**job, "NCPUS": "2"}, tmp_path).nodes] == [8, 2]
+
+
+def test_other_hosts_may_have_other_chunks(job: dict[str, str], tmp_path: Path) -> None:
+    """As ours is what is assumed; what a worker finds on its own host counts, where lines do not say more."""
+    (tmp_path / "nodes").write_text("n1\nn2\n" + "n3\n" * 6)
+    nodes = allocate(job, tmp_path).nodes
+    assert [(node.cpus, node.cpus_told) for node in nodes[1:]] == [(4, False), (6, True)]
+    (tmp_path / "nodes").write_text("n1\nn2\n")
+    assert [node.cpus_told for node in allocate({**job, "NCPUS": "1"}, tmp_path).nodes[1:]] == [False]
 
 
 def test_our_node_comes_first(job: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

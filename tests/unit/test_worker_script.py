@@ -187,6 +187,20 @@ def test_what_a_scheduler_says(
     assert node.offers(env, **values) == expected
 
 
+@pytest.mark.parametrize(
+    ("env", "limit", "expected"),
+    [
+        ({"PBS_JOBID": "1", "PBS_JOBDIR": "/home/u", "NCPUS": "4"}, "3072000", "4 3000"),
+        ({"PBS_JOBID": "1", "PBS_JOBDIR": "/home/u", "NCPUS": "4"}, "unlimited", "4 8192"),
+        ({"PBS_JOBID": "1", "PBS_JOBDIR": "/home/u", "NCPUS": "4"}, "99999999", "4 65536"),
+        ({"SLURM_CPUS_ON_NODE": "4"}, "3072000", "4 8192"),
+    ],
+)
+def test_memory_that_openpbs_tells_by_a_limit(node: Node, env: Mapping[str, str], limit: str, expected: str) -> None:
+    commands = f'ulimit -m {limit}; measure; echo "$cores $heap"'
+    assert node.says(commands, env, share_memory=True, reserve_mib=0, heap_share=1) == expected
+
+
 def test_a_limit_of_a_group_is_not_shared_once_more(node: Node) -> None:
     in_groups(node, {"job/memory.max": 8 << 30, "job/cpu.max": "50000 100000"})
     assert node.offers({"SLURM_CPUS_ON_NODE": "8"}, share_memory=True) == (1, 8192)
