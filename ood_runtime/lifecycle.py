@@ -24,42 +24,42 @@ from ood_runtime.supervisor import EndAskedError, PortLostError, Supervisor
 _PORT_DRAWS = 5
 
 
-def run(request: Request, announce: Announce, progress: Progress) -> int:
+def run(planner: Planner, request: Request, announce: Announce, progress: Progress) -> int:
     """Start a session in this allocation, stay until it ends, and give the exit status.
 
-    ``announce`` is told which directory is in use. Raises OodRuntimeError when the session fails.
+    ``planner`` plans for ``request``; ``announce`` is told which directory is in use. Raises OodRuntimeError when the
+    session fails.
     """
-    with Planner(request) as planner:
-        outline = _outline(planner, request)
-        with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
-            announce(session.root, session.id)
-            status = _status(session, outline, progress)
-            with Supervisor(
-                session,
-                status,
-                request.environment,
-                outline.stop_seconds,
-                spared=planner.pid,
-                lives_with=_lives_with(outline),
-            ) as supervisor:
-                try:
-                    plan = _start(planner, outline, session, supervisor)
-                    planner.close()
-                    supervisor.check()
-                    connection.publish(session.root, plan.connection)
-                    status.phase(READY, _how_to_connect(plan, session))
-                    supervisor.watch()
-                except EndAskedError as asked:
-                    connection.withdraw(session.root)
-                    status.phase(STOPPING, f"ending: {asked.why}")
-                    supervisor.stop()
-                    status.phase(ENDED, f"ended: {asked.why}")
-                    return asked.exit_status
-                except Exception as error:
-                    connection.withdraw(session.root)
-                    supervisor.stop()
-                    status.fail(_in_words(error))
-                    raise
+    outline = _outline(planner, request)
+    with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
+        announce(session.root, session.id)
+        status = _status(session, outline, progress)
+        with Supervisor(
+            session,
+            status,
+            request.environment,
+            outline.stop_seconds,
+            spared=planner.pid,
+            lives_with=_lives_with(outline),
+        ) as supervisor:
+            try:
+                plan = _start(planner, outline, session, supervisor)
+                planner.close()
+                supervisor.check()
+                connection.publish(session.root, plan.connection)
+                status.phase(READY, _how_to_connect(plan, session))
+                supervisor.watch()
+            except EndAskedError as asked:
+                connection.withdraw(session.root)
+                status.phase(STOPPING, f"ending: {asked.why}")
+                supervisor.stop()
+                status.phase(ENDED, f"ended: {asked.why}")
+                return asked.exit_status
+            except Exception as error:
+                connection.withdraw(session.root)
+                supervisor.stop()
+                status.fail(_in_words(error))
+                raise
     return 0
 
 

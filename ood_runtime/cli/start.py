@@ -42,12 +42,16 @@ def command(
     asked = options.request(app, session_dir, config_files, overrides, launcher=launcher, allow_root=allow_root)
 
     def work(announce: guard.Announce) -> int:
-        # Only the supervisor needs this: the guard keeps small.
-        from ood_runtime import lifecycle  # noqa: PLC0415
-        from ood_runtime.progress import Progress  # noqa: PLC0415
+        # Only the supervisor needs these: the guard keeps small.
+        from ood_runtime.planner import Planner  # noqa: PLC0415
 
         try:
-            return lifecycle.run(asked, announce, Progress())
+            with Planner(asked) as planner:
+                # Loaded while the planner loads its libraries, which takes longer; probes come with every plan.
+                from ood_runtime import lifecycle, probes  # noqa: F401, PLC0415
+                from ood_runtime.progress import Progress  # noqa: PLC0415
+
+                return lifecycle.run(planner, asked, announce, Progress())
         except OodRuntimeError as error:
             report(error)
             return error.exit_status

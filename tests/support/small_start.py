@@ -48,11 +48,10 @@ def _start(directory: Path) -> int:
     )
     request = Request("small", dict(os.environ), session_directory=directory)
     script = os.environ.get("SMALL_SESSION", "")
-    vars(lifecycle)["Planner"] = lambda request: _Planner(request, outline, script)
 
     def work(announce: guard.Announce) -> int:
         try:
-            return lifecycle.run(request, announce, Progress())
+            return lifecycle.run(_Planner(request, outline, script), request, announce, Progress())
         except OodRuntimeError as error:
             report(error)
             return error.exit_status

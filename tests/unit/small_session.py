@@ -15,6 +15,7 @@ import yaml
 from ood_runtime import session
 from ood_runtime.errors import MissingError
 from ood_runtime.plan import Directories, File, Grant, Outline, Plan
+from ood_runtime.planner import Planner
 from ood_runtime.probes import Listening
 from ood_runtime.request import Request
 from ood_runtime.secret import Secret
@@ -36,7 +37,7 @@ LAUNCH = "trap 'sleep 0.3; touch cleared; exit' INT; touch launched; while :; do
 
 
 @dataclass
-class SmallPlanner:
+class SmallPlanner(Planner):
     """Stands for the process that plans: one service that listens, one that just stays, and maybe a launcher."""
 
     request: Request
@@ -44,12 +45,6 @@ class SmallPlanner:
     script: str
     draws: list[int] = field(default_factory=list)
     pid: int = -1
-
-    def __enter__(self) -> "SmallPlanner":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         pass

@@ -22,7 +22,7 @@ from tests.unit.small_session import Running, SmallPlanner, StartSmall
 
 
 @pytest.fixture
-def start(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch) -> StartSmall:
+def start(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil) -> StartSmall:
     def start(script: str = "", environment: Mapping[str, str] | None = None, root: Path | None = None) -> Running:
         directory = root or tmp_path / "a session's directory"
         outline = Outline(
@@ -36,12 +36,11 @@ def start(tmp_path: Path, spawn: Spawn, wait_until: WaitUntil, monkeypatch: pyte
             secret_names={"password": "password"},
             stop_seconds=3.0,
         )
-        monkeypatch.setattr(lifecycle, "Planner", lambda request: SmallPlanner(request, outline, script))
         request = Request("small", environment or {"PATH": os.environ["PATH"]})
 
         def work(announce: guard.Announce) -> int:
             try:
-                return lifecycle.run(request, announce, Progress())
+                return lifecycle.run(SmallPlanner(request, outline, script), request, announce, Progress())
             except OodRuntimeError as error:
                 report(error)
                 return error.exit_status
