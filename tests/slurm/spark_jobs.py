@@ -1,6 +1,5 @@
 """The only place for Spark sessions in batch jobs of several nodes: started small, looked at on every node."""
 
-import json
 import os
 import re
 import shutil
@@ -152,7 +151,7 @@ class SparkJob:
         with self.cluster.network():
             answer = requests.get(f"http://{self.job.facts()['BatchHost']}:{port[1]}/json/", headers=headers, timeout=5)
         answer.raise_for_status()
-        state: dict[str, Any] = json.loads(answer.text)
+        state: dict[str, Any] = answer.json()  # a master that starts has a page in its place for a moment
         return state
 
 
