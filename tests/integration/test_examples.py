@@ -40,7 +40,7 @@ def example(
     settings: dict[str, object] | None = None,
     chunks: dict[str, tuple[int, int]] | None = None,
 ) -> Iterator[BatchJob]:
-    """The scheduler's example in a job of it, with settings of spark, and of PBS with these chunks of one process each."""
+    """The scheduler's example in a job of it, with settings of spark; of PBS with these chunks, of one process each."""
     for host in network.nodes:  # what a session that was killed has left
         network.check(["sh", "-c", "rm -rf /tmp/* /var/tmp/*"], on=host)
     script = EXAMPLES / SCRIPTS[scheduler]
