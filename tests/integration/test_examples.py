@@ -42,11 +42,12 @@ def example(
     settings: dict[str, object] | None = None,
     chunks: dict[str, tuple[int, int]] | None = None,
 ) -> Iterator[BatchJob]:
-    """The scheduler's example in a job of it, with settings of spark, and of PBS with these chunks."""
+    """The scheduler's example in a job of it, with settings of spark; of PBS with these chunks, of one process each."""
     for host in network.nodes:  # what a session that was killed has left
         network.check(["sh", "-c", "rm -rf /tmp/* /var/tmp/*"], on=host)
     script = EXAMPLES / SCRIPTS[scheduler]
-    with batch_job(network, scheduler, script, site(network, settings or {}), chunks=chunks) as job:
+    environment, slots = site(network, settings or {}), 1 if chunks else 2
+    with batch_job(network, scheduler, script, environment, slots, chunks) as job:
         yield job
 
 
