@@ -74,7 +74,7 @@ def _ready(directory: Path, state: dict[str, Any]) -> str | None:
 def _end_with(starter: _Starter, state: dict[str, Any] | None, directory: Path, *, gone: bool) -> None:
     """Raise the reason when the process that starts the session is gone, or the session has told its end."""
     # A status that is older than the process is that of another session, which was here before.
-    if state and _over(state) and state.get("ended_at", 0.0) > starter.began_at - _SLACK_SECONDS:
+    if state and _over(state) and (state.get("ended_at") or 0.0) > starter.began_at - _SLACK_SECONDS:
         if gone or not session.running(directory):
             raise _reason(state)
     elif gone:

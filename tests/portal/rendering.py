@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from ood_runtime.portal_app import Answers, files
-from tests.support.needs import need
+from tests.support.needs import missing, need
 
 VERSIONS = ("3.0", "3.1", "4.0", "4.1", "4.2")
 DASHBOARD = Path(__file__).parent / "dashboard.rb"
@@ -45,6 +46,7 @@ _VOID = ("input", "br", "hr", "img", "meta", "link")
 
 def render(*requests: dict[str, Any]) -> list[dict[str, Any]]:
     """The portal's answers: ``text``, ``value``, or ``error`` with the message that the user would see."""
+    _need_redcarpet()
     done = subprocess.run(
         [need("ruby"), "-W0", DASHBOARD],
         input=json.dumps([{"version": "4.2", **request} for request in requests], default=str),
@@ -56,6 +58,12 @@ def render(*requests: dict[str, Any]) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     answers: list[dict[str, Any]] = json.loads(done.stdout)
     return answers
+
+
+@cache
+def _need_redcarpet() -> None:
+    if subprocess.run([need("ruby"), "-e", 'require "redcarpet"'], capture_output=True, check=False).returncode:
+        missing("needs the library redcarpet of Ruby")
 
 
 def write_app(directory: Path, app: str, **answers: Any) -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ood_runtime.errors import SettingsError
 from ood_runtime.portal_app import APPS, SCHEDULERS
+from ood_runtime.settings import load
 from tests.portal.rendering import GOOD, HOSTILE, VERSIONS, render, write_app
 from tests.support.needs import need
 
@@ -74,6 +76,17 @@ def test_the_form_becomes_settings(apps: dict[str, Path], root: Path) -> None:
             "conf": {"spark.a": "1", "spark.b": "2 3", "spark.c": "d e", "spark.d": ""},
         },
     }
+    loaded = load([root / "settings.yml"], [], {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"}).settings
+    assert (loaded.spark.workers_per_node, loaded.spark.driver_only, loaded.jupyter.workspace) == (2, True, "session")
+
+
+def test_what_makes_no_sense_is_told_with_its_place(apps: dict[str, Path], root: Path) -> None:
+    fields = {**GOOD, "working_dir": "not/absolute", "spark_conf": "= x"}
+    render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": fields})
+    with pytest.raises(SettingsError) as told:
+        load([root / "settings.yml"], [], {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"})
+    assert "settings.yml:3: jupyter.root_dir" in told.value.what
+    assert "spark.conf" in told.value.what
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -93,7 +106,7 @@ NATIVE = {
     "pbs": ["-l", "select=2:ncpus=4:mem=16gb", "-l", "place=scatter"],
     "torque": ["-l", "nodes=2:ppn=4", "-l", "pmem=4096mb"],
     "lsf": ["-n", "8", "-R", "span[ptile=4] rusage[mem=16GB]", "-wt", "1", "-wa", "TERM"],
-    "gridengine": ["-pe", "mpi", "8", "-l", "mem_free=16G", "-notify"],
+    "gridengine": ["-S", "/bin/bash", "-pe", "mpi", "8", "-l", "mem_free=16G", "-notify"],
 }
 
 
