@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping
 
 import jinja2
+import yaml as pyyaml
 
 from ood_runtime.secret import Secret
 
@@ -52,6 +53,17 @@ def java_argument(value: object) -> str:
     return '"' + text.replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
+def r(value: object) -> str:
+    """Quote as a string of R, byte for byte: what R makes of ``\\u`` depends on the locale."""
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
+    return '"' + "".join(escapes.get(char, char) for char in str(value)) + '"'
+
+
+def yaml(value: object) -> str:
+    """Quote as a scalar of YAML that is a string."""
+    return pyyaml.safe_dump(str(value), default_style='"', allow_unicode=True, width=float("inf")).removesuffix("\n")
+
+
 def conf(value: object) -> str:
     """Pass on a value for a file of options of RStudio, which has no quoting. Raises ValueError if it would change."""
     text = str(value)
@@ -86,5 +98,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(sh=sh, py=py, java_argument=java_argument, conf=conf, reveal=reveal)
+    environment.filters.update(sh=sh, py=py, java_argument=java_argument, r=r, yaml=yaml, conf=conf, reveal=reveal)
     return environment

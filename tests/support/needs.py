@@ -6,6 +6,7 @@ everything that can be installed is installed, it fails: a skip there would hide
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -40,6 +41,13 @@ def need_spark35() -> Path:
     if not (home / "jars").is_dir():
         missing("needs Spark 3.5 in OOD_TEST_SPARK35, which ./check installs")
     return home
+
+
+def need_r_package(name: str) -> None:
+    """A package that R can load."""
+    code = f"quit(status = !requireNamespace('{name}', quietly = TRUE))"
+    if subprocess.run([need("Rscript"), "-e", code], capture_output=True, check=False).returncode:
+        missing(f"needs the R package {name}")
 
 
 def missing(reason: str) -> NoReturn:
