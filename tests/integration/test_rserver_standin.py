@@ -92,7 +92,18 @@ def test_a_sign_in_and_an_r_session(place: Path, release: Release) -> None:
     (place / "data").mkdir()
     env = {"TMPDIR": str(place), "LD_LIBRARY_PATH": "/of/the/job", "R_LIBS": str(place), "RSTUDIO_SESSION_TIMEOUT": "0"}
     # Nothing is shared with another rserver of this machine: the oldest has its sockets at a fixed place.
-    own_tmp = ("bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/tmp", "--bind", str(place), str(place))
+    own_tmp = (
+        "bwrap",
+        "--die-with-parent",
+        "--dev-bind",
+        "/",
+        "/",
+        "--tmpfs",
+        "/tmp",
+        "--bind",
+        str(place),
+        str(place),
+    )
     prefix = own_tmp if release == OLD and need("bwrap") else ()
     with rserver(place, release, env=env, prefix=prefix) as server, client_of(server) as client:
         assert client.page().headers["Location"].endswith("/auth-sign-in?appUri=%2F")
