@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.support.running import RunningSession
 pytestmark = pytest.mark.integration
 
 OLD, USUAL, WITH_A_KEY, NEW = (1, 2, 5042), (1, 4, 1103), (2022, 7, 2), (2026, 5, 0)
+APPTAINER = Path(__file__).parents[1] / "standins" / "apptainer.py"
 ODD = """it's a "session" * é"""
 JOB = {
     "R_LIBS_USER": "/opt/R libs",
@@ -188,6 +190,28 @@ def test_two_sessions_at_once_share_nothing(at: Place) -> None:
             assert other.stop() == 143
             assert sign_in(first, its) == ""
             assert one.stop() == 143
+
+
+def test_an_image(at: Place) -> None:
+    """What of the node R needs is bound into it; what modules have put first in the job's libraries stays outside."""
+    need("bwrap")
+    image, apptainer = at.root / "an image.sif", at.root / "bin/apptainer"
+    image.touch()
+    apptainer.parent.mkdir()
+    apptainer.write_text(f"#!{sys.executable} -I\n{APPTAINER.read_text()}")
+    apptainer.chmod(0o755)
+    path = f"{apptainer.parent}:{user_of_tests().environment()['PATH']}"
+    settings = (f"rstudio.image={image}", "rstudio.workspace=session")
+    with rstudio(at, USUAL, *settings, env={"PATH": path}) as (session, client, connection):
+        assert sign_in(client, connection) == ""
+        got = variables(client, "LOADEDMODULES", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+        assert (got["LOADEDMODULES"], got["TMPDIR"]) == (JOB["LOADEDMODULES"], str(at.tmp))
+        assert got["LD_LIBRARY_PATH"].endswith("/.singularity.d/libs")
+        assert got["PATH"] == "/usr/local/bin:/usr/bin:/bin"
+        assert client.run("setdiff(dir('/tmp'), basename(dirname(Sys.getenv('TMPDIR'))))").strip() == "character(0)"
+        seen = traces(session)
+        assert session.stop() == 143
+        assert_gone(session, seen)
 
 
 def test_a_start_that_fails_says_why(at: Place) -> None:

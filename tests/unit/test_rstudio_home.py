@@ -218,6 +218,12 @@ def test_what_secures_a_session_cannot_be_changed(option: str, where: str) -> No
         Settings.model_validate({where: {option: "1"}})
 
 
+@pytest.mark.parametrize("values", [{"image": "/x.sif", "isolation": "unshare"}, {"isolation": "apptainer"}])
+def test_an_image_is_run_by_apptainer_and_apptainer_runs_an_image(values: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"rstudio\.image"):
+        Settings.model_validate(values)
+
+
 @pytest.mark.parametrize("value", ["a\nauth-none=1", "a # b"])
 def test_a_value_is_one_value(value: str) -> None:
     with pytest.raises(ValueError, match="should match pattern"):
