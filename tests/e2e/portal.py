@@ -1,13 +1,13 @@
-"""A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its ``/node/HOST/PORT/`` proxy.
+"""A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its proxy for /node and /rnode.
 
-As in the real one: the full URI is passed on, Host is the node's, the Authorization header is taken out of
-requests (from 4.1 on), Location loses scheme and host, Set-Cookie loses Domain and gets the path
-/node/HOST/PORT, and a request with an Upgrade header becomes a websocket.
+As in the real one: /node/HOST/PORT/ passes the full URI on, /rnode what follows it; Host is the node's, the Authorization
+header is taken out of requests (from 4.1 on), Location loses scheme and host, and gets /rnode/HOST/PORT there,
+Set-Cookie loses Domain and gets the path /node/HOST/PORT or /rnode/HOST/PORT, and a request with an Upgrade header
+becomes a websocket.
 
 What it lacks: TLS in front (so its page sets the XSRF cookie without ``secure``), the login of the portal's
 own users, the mapping of users and the headers X-Forwarded-User and X-Forwarded-Escaped-Uri, the check of
-the host name against host_regex, /rnode, and the card that renders the page: it is what a view.html.erb
-would give.
+the host name against host_regex, and the card that renders the page: it is what a view.html.erb would give.
 """
 
 import html
@@ -59,6 +59,11 @@ RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
 RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "ws://$$1:$$2%1" [P,NE]
 RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
 RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2%1" [P,NE]
+RewriteCond "%{HTTP:Upgrade}" "."
+RewriteCond "%{THE_REQUEST}" "^\S+ /rnode/[^/ ?]+/\d+/?([^ ?]*)"
+RewriteRule "^/rnode/([^/]+)/(\d+)(?:/|$$)" "ws://$$1:$$2/%1" [P,NE]
+RewriteCond "%{THE_REQUEST}" "^\S+ /rnode/[^/ ?]+/\d+/?([^ ?]*)"
+RewriteRule "^/rnode/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2/%1" [P,NE]
 
 <Proxy "*">
     Require all granted
@@ -71,6 +76,14 @@ RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2%1" [P,NE]
     Header edit* Set-Cookie "(?i);\s*Path=[^;]*" ""
     Header edit Set-Cookie "^(.*)$$" "$$1; Path=/node/%{MATCH_HOST}e/%{MATCH_PORT}e"
 </LocationMatch>
+<LocationMatch "^/rnode/(?<host>[^/]+)/(?<port>\d+)">
+    RequestHeader unset Authorization
+    RequestHeader set X-Forwarded-Proto "http"
+    Header edit Location "^([^/]+//[^/]+)|(?=/)|^([\./]{1,}(?<!/))" "/rnode/%{MATCH_HOST}e/%{MATCH_PORT}e"
+    Header edit* Set-Cookie "(?i);\s*Domain=[^;]*" ""
+    Header edit* Set-Cookie "(?i);\s*Path=[^;]*" ""
+    Header edit Set-Cookie "^(.*)$$" "$$1; Path=/rnode/%{MATCH_HOST}e/%{MATCH_PORT}e"
+</LocationMatch>
 """)
 
 PAGE = Template("""<!DOCTYPE html>
@@ -80,6 +93,23 @@ PAGE = Template("""<!DOCTYPE html>
   <input type="hidden" name="_xsrf" value="$xsrf">
   <input type="hidden" name="password" value="$password">
   <button type="submit" id="connect">Connect to Jupyter</button>
+</form>
+""")
+# Cookies of the longer path come first: those that rserver has set in an earlier job are below /rnode/HOST/PORT.
+RSTUDIO_PAGE = Template("""<!DOCTYPE html>
+<title>portal</title>
+<script>
+  document.cookie = "csrf-token=$csrf_token;path=/rnode/$host/$port/;samesite=strict";
+  document.cookie = "rs-csrf-token=$csrf_token;path=/rnode/$host/$port/;samesite=strict";
+</script>
+<form action="/rnode/$host/$port/auth-do-sign-in" method="post">
+  <input type="hidden" name="username" value="$username">
+  <input type="hidden" name="password" value="$password">
+  <input type="hidden" name="staySignedIn" value="1">
+  <input type="hidden" name="appUri" value="">
+  <input type="hidden" name="csrf-token" value="$csrf_token">
+  <input type="hidden" name="rs-csrf-token" value="$csrf_token">
+  <button type="submit" id="connect">Connect to RStudio Server</button>
 </form>
 """)
 
@@ -127,11 +157,11 @@ class Portal:
             self._process.terminate()
             self._process.wait(20)
 
-    def write_page(self, connection: Mapping[str, Any], next_url: str) -> str:
+    def write_page(self, connection: Mapping[str, Any], next_url: str = "", page: Template = PAGE) -> str:
         """Write the page that a session's card shows for what connection.yml says; the page's URL."""
         values = {**connection, "next": next_url}
-        page = PAGE.substitute({key: html.escape(str(value)) for key, value in values.items()})
-        (self._root / "pages" / "session.html").write_text(page)
+        text = page.substitute({key: html.escape(str(value)) for key, value in values.items()})
+        (self._root / "pages" / "session.html").write_text(text)
         return f"{self.origin}/session.html"
 
     def log(self) -> str:

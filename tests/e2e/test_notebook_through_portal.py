@@ -2,33 +2,18 @@
 
 import http.client
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import websocket
 from selenium import webdriver
 
 from tests.conftest import StartSession
-from tests.e2e.browser import Lab, open_browser
+from tests.e2e.browser import Lab
 from tests.e2e.portal import Portal
 from tests.support.jupyter import Connection, JupyterClient
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def portal(short_tmp: Path) -> Iterator[Portal]:
-    with Portal(short_tmp / "portal") as running:
-        yield running
-
-
-@pytest.fixture
-def browser(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webdriver.Chrome]:
-    monkeypatch.setenv("HOME", str(short_tmp))  # Chromium keeps things outside its profile too
-    running = open_browser(short_tmp / "profile")
-    yield running
-    running.quit()
 
 
 def test_a_sum_on_the_cluster_through_the_portal(

@@ -4,7 +4,6 @@ import http.client
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -42,22 +41,22 @@ def backend() -> Iterator[str]:
     server.server_close()
 
 
-def test_requests_and_answers_are_rewritten_as_by_open_ondemand(short_tmp: Path, backend: str) -> None:
-    place = f"/node/{backend.replace(':', '/')}"
-    with Portal(short_tmp / "portal") as portal:
-        client = http.client.HTTPConnection(portal.origin.removeprefix("http://"), timeout=20)
-        headers = {"Authorization": "Bearer x", "Origin": portal.origin}
-        client.request("GET", f"{place}/a%20b%2525/c?d=e%20f", headers=headers)
-        answer = client.getresponse()
-        client.close()
+@pytest.mark.parametrize("kind", ["node", "rnode"])
+def test_requests_and_answers_are_rewritten_as_by_open_ondemand(portal: Portal, backend: str, kind: str) -> None:
+    place = f"/{kind}/{backend.replace(':', '/')}"
+    client = http.client.HTTPConnection(portal.origin.removeprefix("http://"), timeout=20)
+    headers = {"Authorization": "Bearer x", "Origin": portal.origin}
+    client.request("GET", f"{place}/a%20b%2525/c?d=e%20f", headers=headers)
+    answer = client.getresponse()
+    client.close()
 
     assert answer.status == 302
-    assert answer.headers["Seen-Path"] == f"{place}/a%20b%2525/c?d=e%20f"
+    assert answer.headers["Seen-Path"] == f"{place if kind == 'node' else ''}/a%20b%2525/c?d=e%20f"
     assert answer.headers["Seen-Host"] == backend
     assert answer.headers["Seen-Authorization"] == "None"
     assert answer.headers["Seen-X-Forwarded-Proto"] == "http"
     assert answer.headers["Seen-Origin"] == portal.origin
-    assert answer.headers["Location"] == "/elsewhere?a=b"
+    assert answer.headers["Location"] == f"{place if kind == 'rnode' else ''}/elsewhere?a=b"
     assert answer.headers.get_all("Set-Cookie") == [
         f"one=1; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path={place}",
         f"two=2; HttpOnly; Path={place}",
