@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ood_runtime.settings.section import AbsolutePath, Section
+from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 
 # What decides who gets in, and what a session could not do without: no option can change these.
 _OURS = re.compile(
@@ -22,7 +22,7 @@ def _option(name: str) -> str:
 
 
 Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9\-]*$"), AfterValidator(_option)]
-OptionValue = Annotated[str, Field(pattern=r"^[^\r\n#]*$")]
+OptionValue = Annotated[ConfValue, Field(pattern=r"^[^\r\n#]*$")]
 
 
 class RStudio(Section):

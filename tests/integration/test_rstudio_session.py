@@ -106,7 +106,9 @@ def test_who_gets_in_and_what_r_has(at: Place, release: Release) -> None:
         assert_private(session)
 
         seen = traces(session)
-        assert any("rsession" in line for line in session.processes().values())
+        lines = session.processes().values()
+        assert any("rsession" in line for line in lines)
+        assert any("/bwrap" in line for line in lines) == (release in (OLD, WITH_A_KEY))
         if release == OLD:  # its R would save into the real home directory of whoever runs this
             kill(supervisor_of(session))
             assert session.wait() == 137
@@ -174,9 +176,9 @@ def test_rserver_comes_back_and_finds_the_session(at: Place) -> None:
 
 
 def test_two_sessions_at_once_share_nothing(at: Place) -> None:
-    for release in (USUAL, OLD):
+    for release, *how in ((USUAL,), (OLD, "rstudio.isolation=unshare")):
         with (
-            rstudio(at, release, "rstudio.workspace=session", name="one") as (one, first, its),
+            rstudio(at, release, "rstudio.workspace=session", *how, name="one") as (one, first, its),
             rstudio(at, release, "rstudio.workspace=session", name="other") as (other, second, others),
         ):
             assert first.sign_in(its["username"], others["password"]) == "1"
