@@ -5,6 +5,7 @@ language that it lands in; secrets also through ``reveal``, so that a search for
 place where a secret is written to disk.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 
@@ -60,7 +61,9 @@ def r(value: object) -> str:
 
 
 def yaml(value: object) -> str:
-    """Quote as a scalar of YAML that is a string."""
+    """Quote as a scalar of YAML: a number, true or false, or else a string."""
+    if isinstance(value, bool | int):
+        return json.dumps(value)
     return pyyaml.safe_dump(str(value), default_style='"', allow_unicode=True, width=float("inf")).removesuffix("\n")
 
 

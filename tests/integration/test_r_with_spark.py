@@ -2,6 +2,9 @@
 
 import os
 import re
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,7 @@ pytestmark = pytest.mark.integration
 CLIENT = Path(__file__).parents[1] / "support" / "spark_backend.R"
 SUM = "SELECT sum(id) AS n FROM range(0, 1000, 1, 4)"
 SAID = r'[1] "{\"n\":499500}"'
+REFUSED_WITHIN = 90.0  # seconds; a JVM has to start
 SMALL = ("--set", "spark.worker.cores=2", "--set", "spark.worker.memory=1500m")
 
 
@@ -34,18 +38,34 @@ def test_rstudio_computes_on_the_cluster_and_without_the_secret_it_cannot(
         assert r.run(f'backend_query(backend, spark, "{SUM}")').strip() == SAID
         assert r.run("backend_master(backend, spark)") == f'[1] "{connection["spark_master"]}"\n'
         assert _java_arguments(session.processes()).isdisjoint(session.secrets())
-        _assert_refused(r, str(connection["spark_master"]))
+        profile = session.directory / "ood-runtime/spark/Rprofile.R"
+        _assert_refused(profile, str(connection["spark_master"]), short_tmp)
     finally:
         r.close()
 
 
-def _assert_refused(r: RStudioClient, master: str) -> None:
-    """Nobody who knows the address alone becomes a driver."""
-    r.run("invisible(backend_call(backend, spark, 'stop'))")
-    r.run(f'Sys.setenv(SPARKR_SUBMIT_ARGS = "--conf spark.master={master} sparkr-shell")')
-    r.run("stranger <- backend_start()")
-    refusal = r.run("backend_session(stranger)")
-    assert re.search("Error: .*(unresponsive|stopped)", refusal, re.DOTALL), refusal
+def _assert_refused(profile: Path, master: str, place: Path) -> None:
+    """Nobody who knows the address alone becomes a driver, however often it is tried."""
+    code = f'Sys.setenv(SPARKR_SUBMIT_ARGS = "--conf spark.master={master} sparkr-shell"); source("{CLIENT}"); '
+    code += "spark <- backend_session(backend_start()); cat('a driver\n')"
+    output = place / "stranger"
+    with output.open("wb") as stream:
+        stranger = subprocess.Popen(
+            [need("Rscript"), "-e", code],
+            env={**os.environ, "R_PROFILE": str(profile), "TMPDIR": str(place)},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + REFUSED_WITHIN
+        while "Failed to connect to master" not in output.read_text():
+            assert stranger.poll() is None and time.monotonic() < deadline, output.read_text()
+            time.sleep(0.1)
+        assert "a driver" not in output.read_text()
+    finally:
+        os.killpg(stranger.pid, signal.SIGKILL)
+        stranger.wait(30)
 
 
 def _java_arguments(processes: dict[int, str]) -> set[str]:
