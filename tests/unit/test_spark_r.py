@@ -8,7 +8,10 @@ import pytest
 from ood_runtime.render import render
 from tests.support.needs import need
 
-ASK = "cat(Sys.getenv('SPARK_HOME'), getOption('of.the.site', 'none'), file.path(Sys.getenv('SPARK_HOME'), 'R/lib') %in% .libPaths(), sep = '\\n')"
+ASK = """
+own <- file.path(Sys.getenv("SPARK_HOME"), "R/lib")
+cat(Sys.getenv("SPARK_HOME"), getOption("of.the.site", "none"), own %in% .libPaths(), sep = "\\n")
+"""
 
 
 def read(place: Path, site: str, *options: str) -> "subprocess.CompletedProcess[str]":
