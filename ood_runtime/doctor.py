@@ -57,7 +57,9 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
     if app is None or app.startswith("jupyter"):
         checks.append(("Jupyter", _jupyter))
     if app is None or app.endswith("-spark"):
-        checks += [("Spark", _spark), ("Java", _java), ("PySpark kernel", _kernel)]
+        checks += [("Spark", _spark), ("Java", _java)]
+    if app in (None, "jupyter-spark"):
+        checks.append(("PySpark kernel", _kernel))
     if app is None or app.startswith("rstudio"):
         checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
     findings = []

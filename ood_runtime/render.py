@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 
 import jinja2
+import yaml as pyyaml
 
 from ood_runtime.secret import Secret
 
@@ -29,11 +30,6 @@ def py(value: object) -> str:
     if isinstance(value, str | int | float | bool | None | list | tuple | dict):
         return repr(value)
     return repr(str(value))
-
-
-def yaml(value: object) -> str:
-    """Quote as a YAML string: one of JSON, which is both."""
-    return json.dumps(str(value), ensure_ascii=False)
 
 
 def rb(value: object) -> str:
@@ -66,6 +62,19 @@ def java_argument(value: object) -> str:
     """Quote for a file of arguments that ``java @FILE`` reads (java(1), "argument files")."""
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + text.replace("\n", "\\n").replace("\r", "\\r") + '"'
+
+
+def r(value: object) -> str:
+    """Quote as a string of R, byte for byte: what R makes of ``\\u`` depends on the locale."""
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
+    return '"' + "".join(escapes.get(char, char) for char in str(value)) + '"'
+
+
+def yaml(value: object) -> str:
+    """Quote as a scalar of YAML: a number, true or false, or else a string."""
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    return pyyaml.safe_dump(str(value), default_style='"', allow_unicode=True, width=float("inf")).removesuffix("\n")
 
 
 def conf(value: object) -> str:
@@ -103,6 +112,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        sh=sh, py=py, yaml=yaml, rb=rb, erb=erb, java_argument=java_argument, conf=conf, reveal=reveal
+        sh=sh, py=py, r=r, yaml=yaml, rb=rb, erb=erb, java_argument=java_argument, conf=conf, reveal=reveal
     )
     return environment

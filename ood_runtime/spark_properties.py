@@ -80,7 +80,7 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
         "spark.ui.port": "0",  # the second notebook would wait for 4040 and then take another one
         "spark.ui.showConsoleProgress": "false",
     }
-    if not _has_hive(context):
+    if not has_hive(context):
         # Spark's own choice is a Hive catalog in the current directory, which only one notebook can open.
         entries["spark.sql.catalogImplementation"] = "in-memory"
     if settings.dynamic_allocation:
@@ -100,7 +100,8 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     return entries
 
 
-def _has_hive(context: Context) -> bool:
+def has_hive(context: Context) -> bool:
+    """Whether the site has a Hive catalog for this Spark."""
     directory = spark_software(context).conf_directory
     return directory is not None and (directory / "hive-site.xml").exists()
 

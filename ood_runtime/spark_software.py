@@ -19,15 +19,20 @@ from ood_runtime.spark_home import Spark
 _ASK_SECONDS = 30
 
 
-def find(settings: SparkSettings, jupyter: Jupyter | None, environment: Mapping[str, str]) -> SparkSoftware:
-    """Everything for Spark; raises MissingError that tells all that is missing, or does not fit together."""
+def find(
+    settings: SparkSettings, jupyter: Jupyter | None, environment: Mapping[str, str], *, kernel: bool = True
+) -> SparkSoftware:
+    """Everything for Spark; raises MissingError that tells all that is missing, or does not fit together.
+
+    Without a ``kernel`` its Python is only that of executors, and needs no ipykernel.
+    """
     sparks: list[Spark] = []
     javas: list[Java] = []
     pythons: list[Path] = []
     find_all(
         lambda: sparks.append(spark_home.find(settings.home, environment)),
         lambda: javas.append(java.find(settings.java_home, environment)),
-        lambda: pythons.append(find_python(settings.python, jupyter, environment)),
+        lambda: pythons.append(find_python(settings.python, jupyter, environment, kernel=kernel)),
     )
     spark, the_java = sparks[0], javas[0]
     reason = java.fits(the_java, spark)
@@ -49,8 +54,12 @@ def find(settings: SparkSettings, jupyter: Jupyter | None, environment: Mapping[
     )
 
 
-def find_python(setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str]) -> Path:
+def find_python(
+    setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str], *, kernel: bool = True
+) -> Path:
     """The interpreter of the PySpark kernel: the setting, else Jupyter's own where it has ipykernel, else ours.
+
+    Without a ``kernel`` it need not have ipykernel.
 
     Raises MissingError when the setting names none, or none of them has ipykernel.
     """
@@ -58,7 +67,7 @@ def find_python(setting: str | None, jupyter: Jupyter | None, environment: Mappi
         found = shutil.which(os.path.expanduser(setting), path=environment.get("PATH"))  # noqa: PTH111
         if not found:
             raise MissingError(f"spark.python: there is no Python {setting}", remedy="set spark.python to a path")
-        if not _has_ipykernel(Path(found)):
+        if kernel and not _has_ipykernel(Path(found)):
             raise MissingError(
                 f"spark.python: {found} has no ipykernel, which a notebook's kernel needs",
                 remedy=f"{found} -m pip install ipykernel",
@@ -66,7 +75,7 @@ def find_python(setting: str | None, jupyter: Jupyter | None, environment: Mappi
         return Path(found).absolute()
     if jupyter and jupyter.python and jupyter.has_ipykernel:
         return jupyter.python
-    if _has_ipykernel(Path(sys.executable)):
+    if not kernel or _has_ipykernel(Path(sys.executable)):
         return Path(sys.executable)
     raise MissingError(
         "no Python with ipykernel for the PySpark kernel: neither Jupyter's nor that of ood-runtime has it",

@@ -40,6 +40,7 @@ portal_packages() {
 	ruby:ruby:ruby
 	redcarpet:ruby-redcarpet:rubygem-redcarpet
 	R:r-base-core:R-core
+	IRkernel:r-cran-irkernel:R-IRkernel
 	bwrap:bubblewrap:bubblewrap
 	proot:proot:proot
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
@@ -73,7 +74,7 @@ has_program() { # ONE_OF...
             lib*.so) compgen -G "/usr/lib*/$name" >/dev/null || compgen -G "/usr/lib/*/$name" >/dev/null && return 0 ;;
             redcarpet) ruby -e 'require "redcarpet"' 2>/dev/null && return 0 ;;
             mpi4py) /usr/bin/python3 -I -c 'import mpi4py' 2>/dev/null && return 0 ;;
-            Rmpi) compgen -G '/usr/lib*/R/*/Rmpi' >/dev/null && return 0 ;;
+            Rmpi | IRkernel) compgen -G "/usr/lib*/R/*/$name" >/dev/null && return 0 ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return 0 ;;
         esac
     done

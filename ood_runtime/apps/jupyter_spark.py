@@ -1,8 +1,8 @@
-"""Jupyter with a Spark cluster: two parts side by side, and a kernel that joins them (paper, section 4.1)."""
+"""Jupyter with a Spark cluster: two parts side by side, and kernels that join them (paper, section 4.1)."""
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_driver, spark_software
+from ood_runtime import spark_cluster, spark_driver, spark_r, spark_software
 from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -16,7 +16,7 @@ class JupyterSparkApp:
 
     name = "jupyter-spark"
     summary = "Jupyter with a Spark cluster on the nodes of the job"
-    ports: tuple[str, ...] = (jupyter.PORT, *spark_cluster.PORTS)
+    ports: tuple[str, ...] = (jupyter.PORT, *spark_cluster.PORTS, spark_r.PORT)
     secrets: Mapping[str, str] = jupyter.SECRETS | spark_cluster.SECRETS
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
@@ -32,12 +32,16 @@ class JupyterSparkApp:
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""
         kernel = spark_driver.pyspark_kernel(context)
-        environment = {"OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL)}
+        environment = {
+            "OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL),
+            **spark_r.environment(context),
+        }
         return combine(
             self.name,
             jupyter.url(context),
             jupyter.server(context, kernels=("pyspark",), environment=environment, head_start=_head_start(context)),
             kernel,
+            spark_r.r_sessions(context),
             spark_cluster.cluster(context),
         )
 

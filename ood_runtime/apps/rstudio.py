@@ -219,6 +219,8 @@ def _kept(context: Context) -> tuple[Path, ...]:
     """What another /tmp must not hide from RStudio; for an image, what it must see of the node."""
     directories, rstudio, environment = context.directories, _rstudio(context), context.environment
     paths = [directories.session, directories.scratch, directories.sockets, context.temporary]
+    if spark := context.software.spark:
+        paths += [spark.spark.home, spark.java.home]
     if rstudio.r is None:
         return tuple(dict.fromkeys(paths))
     tickets = environment.get("KRB5CCNAME") or _tickets()

@@ -5,10 +5,10 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ood_runtime.settings.rstudio import RStudio
-from ood_runtime.settings.section import AbsolutePath, Section
+from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 from ood_runtime.settings.sizes import MIB, Memory
 
 # The class that Spark's own security hangs on. spark.conf cannot change these unless the site allows it.
@@ -45,14 +45,9 @@ def _local_directory(value: str) -> str:
     return value
 
 
-def _conf_value(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
 LocalDirectory = Annotated[str, AfterValidator(_local_directory)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
 ConfName = Annotated[str, Field(pattern=r"^[^\s=:#!][^\s=:]*$")]
-ConfValue = Annotated[str, BeforeValidator(_conf_value)]
 
 
 class Ports(Section):

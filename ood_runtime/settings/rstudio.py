@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from ood_runtime.settings.section import AbsolutePath, Section
+from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 
 # What decides who gets in, and what a session could not do without: no option can change these.
 _OURS = re.compile(
@@ -22,7 +22,7 @@ def _option(name: str) -> str:
 
 
 Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9\-]*$"), AfterValidator(_option)]
-OptionValue = Annotated[str, Field(pattern=r"^[^\r\n#]*$")]
+OptionValue = Annotated[ConfValue, Field(pattern=r"^[^\r\n#]*$")]
 
 
 class RStudio(Section):
@@ -54,3 +54,11 @@ class RStudio(Section):
     """More options of rserver (rserver.conf), such as www-thread-pool-size. Those that secure it cannot be changed."""
     session_options: dict[Option, OptionValue] = {}
     """Options of the R sessions (rsession.conf), such as r-libs-user. What is in /etc/rstudio is not read."""
+
+    @model_validator(mode="after")
+    def _one_way_to_isolate(self) -> "RStudio":
+        if self.image and self.isolation not in ("auto", "apptainer"):
+            raise ValueError(f"rstudio.image is run by apptainer: rstudio.isolation cannot be {self.isolation}")
+        if self.isolation == "apptainer" and not self.image:
+            raise ValueError("rstudio.isolation is apptainer, which needs rstudio.image")
+        return self

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
@@ -27,4 +27,10 @@ def _absolute(path: Path) -> Path:
     return expanded
 
 
+def _conf_value(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+# A value for a program's own configuration, where YAML's true is the word.
+ConfValue = Annotated[str, BeforeValidator(_conf_value)]

@@ -59,6 +59,15 @@ def _of(
     )
 
 
+def _with_spark(context: Context, plain: Context) -> Context:
+    """On a site with a profile of its own, in a place with a bad name."""
+    return replace(
+        context,
+        software=replace(context.software, spark=plain.software.spark),
+        environment={**context.environment, "R_PROFILE": '/site\'s "R"\\profile'},
+    )
+
+
 def contexts(plain: Context, scratch: Path) -> dict[str, Context]:
     """Made of a ``plain`` one for any app."""
     return {
@@ -68,6 +77,7 @@ def contexts(plain: Context, scratch: Path) -> dict[str, Context]:
         "rstudio-image": _of(
             plain, scratch, OPTIONS_1_4, Isolation("apptainer", Path("/usr/bin/apptainer"), Path("/images/it's r.sif"))
         ),
+        "rstudio-spark": _with_spark(_of(plain, scratch, OPTIONS_2024_12), plain),
         "rstudio-own-settings": _of(
             plain,
             scratch,

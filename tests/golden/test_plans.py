@@ -46,7 +46,7 @@ SECRETS = {
     "cookie_key": Secret("CookieKeyCookieKeyCookieKeyCookieKeyCookieK"),
     "rpc_key": Secret("RpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyR"),
 }
-PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004}
+PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004, "sparklyr": 20005}
 OPTIONS = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "--add-modules=jdk.incubator.vector",
@@ -168,7 +168,7 @@ def fixed_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan_of(name: str) -> Plan:
-    app = next(app for app in ("jupyter-spark", "jupyter", "rstudio") if name.startswith(app))
+    app = next(app for app in ("jupyter-spark", "jupyter", "rstudio-spark", "rstudio") if name.startswith(app))
     return apps.get(app).plan(CONTEXTS[name])
 
 
@@ -282,7 +282,7 @@ def test_every_executable_names_its_interpreter(plan: Plan) -> None:
 
 def test_every_python_file_compiles(plan: Plan) -> None:
     files = [file for file in plan.files if file.name.endswith(".py")]
-    assert files or plan.app == "rstudio"
+    assert files or plan.app.startswith("rstudio")
     for file in files:
         compile(content(file), file.name, "exec")
 

@@ -117,7 +117,8 @@ def help_text(release: Release) -> str:
     options = known(release)
     for group in _GROUPS:
         names = [name for name in options if name.startswith(f"{'db' if group == 'database' else group}-")]
-        names += [name for name in options if group == "database" and name.startswith("database-")]
+        more = {"server": "secure-cookie-", "rsession": "rldpath-", "database": "database-"}.get(group, " ")
+        names += [name for name in options if name.startswith(more)]
         lines += ["", f"{group}:"] if names else []
         for name in names:
             value = options[name]

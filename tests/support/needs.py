@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -54,6 +55,13 @@ def need_openpbs() -> Path:
         if found and (Path(found[1]) / "sbin" / "pbs_server").exists():
             return Path(found[1])
     pytest.skip("needs an OpenPBS with pbs_server, named by PBS_EXEC in /etc/pbs.conf; there are no packages of it")
+
+
+def need_r_package(name: str) -> None:
+    """A package that R can load."""
+    code = f"quit(status = !requireNamespace('{name}', quietly = TRUE))"
+    if subprocess.run([need("Rscript"), "-e", code], capture_output=True, check=False).returncode:
+        missing(f"needs the R package {name}")
 
 
 def missing(reason: str) -> NoReturn:

@@ -190,7 +190,7 @@ def test_apps_tells_what_is_missing(run_cli: RunCli) -> None:
     done = run_cli("apps", "--json", *NO_JUPYTER, env=NOTHING)
     assert done.returncode == 0, done.stderr
     missing = json.loads(done.stdout)
-    assert set(missing) == {"jupyter", "jupyter-spark", "rstudio"}
+    assert set(missing) == {"jupyter", "jupyter-spark", "rstudio", "rstudio-spark"}
     assert "no Jupyter" in missing["jupyter"]
     for word in ("no Jupyter", "SPARK_HOME", "spark.java_home"):
         assert word in missing["jupyter-spark"]

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import jinja2
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ood_runtime import render
 from ood_runtime.secret import Secret
 from ood_runtime.spark_home import package_home
-from tests.support.needs import missing
+from tests.support.needs import missing, need
 from tests.unit.java_readers import java_arguments, java_properties
 
 # What a program's argument, a path or a line of a file can hold.
@@ -63,6 +64,26 @@ def nasty(function: Callable[..., None]) -> Callable[..., None]:
 def test_sh_is_read_back_by_sh(text: str) -> None:
     script = f"printf '%s.' {render.sh(text)}"
     assert subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True).stdout == text.encode() + b"."
+
+
+@given(st.lists(TEXT, max_size=20))
+@example(list(NASTY))
+@settings(max_examples=3, deadline=None)  # R takes its time
+def test_r_is_read_back_by_r(texts: list[str]) -> None:
+    code = "".join(f"cat({render.r(text)}, '', sep = '\\001')\n" for text in texts)
+    with tempfile.NamedTemporaryFile("w", suffix=".R", encoding="utf-8", newline="") as file:
+        file.write(code)
+        file.flush()
+        command = [need("Rscript"), "--vanilla", file.name]
+        done = subprocess.run(command, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", "LANG": "C"})
+    assert done.stdout.decode() == "".join(f"{text}\1" for text in texts)
+
+
+@given(TEXT)
+@nasty
+def test_yaml_is_read_back_by_yaml(text: str) -> None:
+    assert yaml.safe_load(f"a: {render.yaml(text)}") == {"a": text}
+    assert yaml.safe_load(f"[{render.yaml(True)}, {render.yaml(7)}]") == [True, 7]
 
 
 @given(st.lists(TEXT, max_size=5))
@@ -198,7 +219,7 @@ def test_secrets_need_reveal() -> None:
 def test_every_value_of_a_template_goes_through_a_filter(template: Path) -> None:
     """Names of variables in ``export NAME=`` are our own; everything else is quoted for its language."""
     for expression in re.findall(r"\{\{(.*?)\}\}", template.read_text(), re.DOTALL):
-        quoted = re.search(r"\|\s*(sh|py|json|java_argument|conf)\s*$", expression.strip())
+        quoted = re.search(r"\|\s*(sh|py|json|java_argument|conf|r|yaml)\s*$", expression.strip())
         assert quoted or expression.strip() == "name", f"{template.name}: {expression}"
 
 

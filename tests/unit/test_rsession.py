@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ood_runtime import rsession
+from tests.support.needs import need
 
 # A real rserver 1.4 gives this much.
 RSERVERS = {
@@ -38,7 +39,8 @@ VALUES = st.binary(max_size=30).map(lambda raw: os.fsdecode(raw.replace(b"\0", b
 class Stage:
     """A wrapper whose rsession prints what it got."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, *shell: str) -> None:
+        self.shell = shell
         self.home = tmp_path / "home"
         self.log = tmp_path / "a log's.log"
         self.tmp_path = tmp_path
@@ -62,7 +64,11 @@ class Stage:
         )
         wrapper.chmod(0o700)
         subprocess.run(
-            [wrapper, *arguments], env={**RSERVERS, "HOME": str(self.home)}, cwd="/", check=True, capture_output=True
+            [*self.shell, wrapper, *arguments],
+            env={**RSERVERS, "HOME": str(self.home)},
+            cwd="/",
+            check=True,
+            capture_output=True,
         )
         lines = Path(f"{self.program}.got").read_bytes().split(b"\0")
         end = lines.index(b"")
@@ -122,11 +128,15 @@ def test_libraries_of_the_node_are_not_for_an_image(stage: Stage) -> None:
     assert got["LD_LIBRARY_PATH"] == RSERVERS["LD_LIBRARY_PATH"]
 
 
-@settings(max_examples=15)
+@pytest.mark.parametrize("shell", [("dash",), ("bash", "--posix")])
+@settings(max_examples=10)
 @given(st.dictionaries(st.sampled_from(["A", "b", "X_1", "SPARK_CONF_DIR"]), VALUES))
 @example({"A": "'\"$(id)`id`\\\n\n", "b": "\udcff", "X_1": "!*?[~"})
-def test_every_value_is_read_back(tmp_path_factory: pytest.TempPathFactory, job: dict[str, str]) -> None:
-    got, _ = Stage(tmp_path_factory.mktemp("stage")).run(job)
+def test_every_value_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, shell: tuple[str, ...], job: dict[str, str]
+) -> None:
+    need(shell[0])
+    got, _ = Stage(tmp_path_factory.mktemp("stage"), *shell).run(job)
     assert {name: got[name] for name in job} == job
 
 

@@ -10,6 +10,7 @@ from ood_runtime import r_home, rserver_options, rstudio_home
 from ood_runtime.errors import MissingError, OodRuntimeError
 from ood_runtime.settings.rstudio import RStudio as Settings
 from tests.golden import rstudio_contexts as known
+from tests.standins import rserver_options as standin
 from tests.support.needs import need
 
 NOWHERE = {"PATH": "/nonexistent"}
@@ -160,6 +161,14 @@ def test_what_the_options_say_of_a_release(options: set[str], release: str, keep
     assert bool(rserver_options.why_own_tmp(options)) == bool(keeps)
 
 
+@pytest.mark.parametrize("release", [(1, 1), (1, 2, 5042), (1, 4, 1103), (2022, 7, 2), (2026, 8, 0)])
+def test_every_option_of_a_release_is_found_in_its_help(release: tuple[int, ...]) -> None:
+    """In the layout of boost::program_options, which breaks long lines."""
+    found = rserver_options.listed(standin.help_text(release))
+    assert found - set(standin.known(release)) <= {"help", "config-file", "test-config", "check-config"}
+    assert set(standin.known(release)) <= found
+
+
 def test_only_known_options_are_given() -> None:
     given = rserver_options.arguments({"www-port": 1, "www-socket": "x", "rsession-which-r": None}, known.OPTIONS_1_4)
     assert given == ("--www-port=1",)
@@ -216,6 +225,17 @@ def test_who_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_secures_a_session_cannot_be_changed(option: str, where: str) -> None:
     with pytest.raises(ValueError, match=option):
         Settings.model_validate({where: {option: "1"}})
+
+
+@pytest.mark.parametrize("values", [{"image": "/x.sif", "isolation": "unshare"}, {"isolation": "apptainer"}])
+def test_an_image_is_run_by_apptainer_and_apptainer_runs_an_image(values: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"rstudio\.image"):
+        Settings.model_validate(values)
+
+
+def test_yes_and_no_are_words_for_rserver() -> None:
+    values = Settings.model_validate({"options": {"www-verify-user-agent": False, "www-thread-pool-size": 4}})
+    assert values.options == {"www-verify-user-agent": "false", "www-thread-pool-size": "4"}
 
 
 @pytest.mark.parametrize("value", ["a\nauth-none=1", "a # b"])

@@ -1,0 +1,51 @@
+"""The R side of the Spark part: what makes SparkR and sparklyr drivers of this session's cluster (paper, section 4.2).
+
+Whatever R is started, it reads the session's profile, which has all of it: in RStudio, in a terminal, in a notebook.
+"""
+
+import shlex
+
+from ood_runtime import spark_jvm
+from ood_runtime.context import Context
+from ood_runtime.plan import File, Part
+from ood_runtime.render import render
+from ood_runtime.spark_properties import has_hive, master_url
+
+# sparklyr's gateway would else be at 8880 for everybody on the node, and whoever is there first is asked.
+PORT = "sparklyr"
+PROFILE = "spark/Rprofile.R"
+_SPARKLYR = "spark/sparklyr.yml"
+
+
+def r_sessions(context: Context) -> Part:
+    """The profile of R, and what sparklyr reads. No secret is in them: they name the file that has it."""
+    profile = render(
+        "spark_rprofile.R.j2",
+        environment=_drivers(context),
+        site_profile=context.environment.get("R_PROFILE"),
+        master=master_url(context),
+    )
+    sparklyr = render(
+        "sparklyr.yml.j2",
+        master=master_url(context),
+        properties_file=str(spark_jvm.properties_path(context)),
+        gateway_port=context.grant.ports[PORT],
+        hive=has_hive(context),
+    )
+    return Part(files=(File(PROFILE, profile), File(_SPARKLYR, sparklyr)))
+
+
+def environment(context: Context) -> dict[str, str]:
+    """The variable with which every R reads the session's profile, after that of the site."""
+    return {"R_PROFILE": str(context.directories.private / PROFILE)}
+
+
+def _drivers(context: Context) -> dict[str, str]:
+    """What SparkR and sparklyr look at, and the JVM that they start with spark-submit."""
+    # SparkR joins the words with others and gives them to a shell; the last one has to be this.
+    submit = shlex.join(["--properties-file", str(spark_jvm.properties_path(context)), "sparkr-shell"])
+    return {
+        **spark_jvm.environment(context),
+        "SPARKR_SUBMIT_ARGS": submit,
+        "SPARKLYR_CONFIG_FILE": str(context.directories.private / _SPARKLYR),
+    }
