@@ -1,6 +1,6 @@
 """A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its proxy for /node and /rnode.
 
-As in the real one: /node/HOST/PORT/ passes the full URI on, /rnode what follows it; Host is the node's, the Authorization
+As in the real one: /node passes on the full URI, /rnode what follows the port; Host is the node's, the Authorization
 header is taken out of requests (from 4.1 on), Location loses scheme and host, and gets /rnode/HOST/PORT there,
 Set-Cookie loses Domain and gets the path /node/HOST/PORT or /rnode/HOST/PORT, and a request with an Upgrade header
 becomes a websocket.
