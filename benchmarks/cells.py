@@ -10,12 +10,12 @@ FIRST = "sc.parallelize(range(1000)).sum()"
 FIRST_RESULT = "499500"
 _RUN_WITHIN = 300.0
 
-# Both take some seconds on two cores: long enough that what a job costs by itself does not count.
+# Both take about six seconds on two cores: long enough that the 10 to 30 ms which a job costs by itself do not count.
 JOBS = {
     "python": "sc.parallelize(range({python}), {cores}).map(spin).sum()",
     "jvm": "spark.range(0, {jvm}, 1, {cores}).selectExpr('sum(id * id % 7)').collect()",
 }
-_SIZES = {"python": 400_000, "jvm": 2_400_000_000}
+_SIZES = {"python": 1_200_000, "jvm": 7_200_000_000}
 _DEFINITIONS = """
 import time
 def spin(number):

@@ -28,7 +28,7 @@ from ood_runtime import java, launchers, spark_home, spark_sizes
 from ood_runtime.settings import Settings
 
 _HELP_RUNS = 41
-_WARM_UP = 3
+_WARM_UP = 2
 _PAIRS = 4  # of clusters that the CPU-bound jobs are run on
 
 
@@ -213,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="of starts (default: 5)")
     parser.add_argument(
-        "--job-rounds", type=int, default=4, help="of CPU-bound jobs on each pair of clusters (default: 4)"
+        "--job-rounds", type=int, default=3, help="of CPU-bound jobs on each pair of clusters (default: 3)"
     )
     parser.add_argument("--idle-seconds", type=float, default=60, help="to watch an idle session (default: 60)")
     parser.add_argument("--json", action="store_true", help="print every run, for programs")
