@@ -228,6 +228,11 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> N
     portal.press("#launch")
     portal.wait_for("extra_modules: no names of modules")
     portal.open_form("jupyter-spark")
+    driver_only = portal.find("#batch_connect_session_context_driver_only")
+    portal.fill(nodes="1")
+    assert not driver_only.is_enabled(), "there would be no node for workers"
+    portal.fill(nodes="2")
+    assert driver_only.is_enabled()
     portal.fill(spark_conf="spark.authenticate false")
     portal.press("#launch")
     assert "settings.yml" in portal.wait_for("spark.authenticate secures the cluster")
