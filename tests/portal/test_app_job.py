@@ -1,6 +1,5 @@
 """What reaches the job and its scheduler from an app that ``ood-runtime init`` wrote, whatever people type."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -154,5 +153,3 @@ def test_the_files_are_clean(apps: dict[str, Path], root: Path, app: str) -> Non
         code = subprocess.run([need("erb"), "-x", "-T", "-", template], capture_output=True, check=True).stdout
         done = subprocess.run([need("ruby"), "-c"], input=code, capture_output=True, check=False)
         assert done.returncode == 0, f"{template}: {done.stderr.decode()}"
-    if (node := shutil.which("node")) and app.endswith("spark"):
-        subprocess.run([node, "--check", apps[app] / "form.js"], check=True)

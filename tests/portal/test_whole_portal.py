@@ -116,7 +116,9 @@ def portal(cluster: Cluster, short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -
             browser.find_element(By.ID, "user").send_keys(front.USER)
             browser.find_element(By.ID, "password").send_keys(front.PASSWORD)
             browser.find_element(By.ID, "login").click()
-            yield Portal(cluster, browser, place / "data")
+            ready = Portal(cluster, browser, place / "data")
+            ready.find("#batch_connect_sessions")
+            yield ready
         finally:
             browser.quit()
     cluster.end_all_jobs()
@@ -188,7 +190,7 @@ def test_from_the_form_to_a_sum_on_two_nodes_and_to_the_end(portal: Portal) -> N
     portal.picture("form")
     portal.press("#launch")
     portal.find("progress")
-    portal.wait_for(r"of \d+ ready, \d of 2 workers")
+    portal.wait_for(r"\d of 2 workers")
     portal.picture("starting")
     portal.wait_for(r"Ready, 2 of 2 workers")
     portal.picture("ready")
@@ -228,6 +230,11 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> N
     portal.press("#launch")
     portal.wait_for("extra_modules: no names of modules")
     portal.open_form("jupyter-spark")
+    driver_only = portal.find("#batch_connect_session_context_driver_only")
+    portal.fill(nodes="1")
+    assert not driver_only.is_enabled(), "there would be no node for workers"
+    portal.fill(nodes="2")
+    assert driver_only.is_enabled()
     portal.fill(spark_conf="spark.authenticate false")
     portal.press("#launch")
     assert "settings.yml" in portal.wait_for("spark.authenticate secures the cluster")
@@ -236,7 +243,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> N
 def test_a_session_that_cannot_start_says_why_soon(portal: Portal) -> None:
     portal.open_form("broken")
     portal.press("#launch")
-    text = portal.wait_for("/nowhere/jupyter-lab")
-    assert "Completed" in text
+    portal.wait_for("/nowhere/jupyter-lab")
     ended_at = json.loads((portal.root() / "status.json").read_text())["ended_at"]
     assert time.time() - ended_at < WORDS_WITHIN
+    assert "/nowhere/jupyter-lab" in portal.wait_for("Completed")
