@@ -43,6 +43,7 @@ def test_every_file_is_in_the_wheel(wheel: Path) -> None:
     assert len(package) > 50
     assert len(specs) >= 4
     assert package | specs <= packed
+    assert {name.split("/")[0].split("-")[0] for name in packed} == {"ood_runtime"}, "and nothing else"
 
 
 def test_the_wheel_plans_a_session_without_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,16 +20,17 @@ from tests.support.needs import need
 from tools import reference
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/**/*.md")])
 REFERENCE = REPOSITORY / "docs" / "reference.md"
 EXAMPLES = REPOSITORY / "examples"
 JOBS = sorted(EXAMPLES.glob("jobs/*.sh"))
+SCRIPTS = sorted(EXAMPLES.glob("**/*.sh"))
 NO_SITE = {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
-_INLINE = re.compile(r"`(ood-runtime [^`]+)`")
+_INLINE = re.compile(r"`(?:[^`\s]*/)?(ood-runtime [^`]+)`")
 _FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?:^|\s)(?:exec |\$\()?(?:\S*/)?(ood-runtime (?:[a-z]+|-).*)$")
+_COMMAND = re.compile(r'(?:^|\s)(?:exec |"?[$<]\()?(?:\S*/)?(ood-runtime (?:[a-z]+|-).*)$')
 
 
 def _name(page: Path) -> str:
@@ -45,8 +47,22 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_sphinx_builds_the_pages_without_a_warning(tmp_path: Path) -> None:
+    """Every page is in a table of contents; links, anchors and images are there in what is built."""
+    sphinx = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--nitpicky"]
+    built = subprocess.run(
+        [*sphinx, REPOSITORY / "docs", tmp_path / "built", "--doctree-dir", tmp_path / "read"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    index = (tmp_path / "built" / "index.html").read_text("utf-8")
+    assert all(f'href="{page.stem}.html"' in index for page in REPOSITORY.glob("docs/*.md") if page.stem != "index")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_lead_somewhere_in_the_repository(page: Path) -> None:
     for link in _LINK.findall(_without_code(page.read_text("utf-8"))):
         if "://" in link:
             continue
@@ -80,7 +96,7 @@ def _parse(command: click.Command, arguments: list[str], parent: click.Context |
         _parse(found, rest, context)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *JOBS, EXAMPLES / "config.yml"], ids=_name)
+@pytest.mark.parametrize("page", [*PAGES, *SCRIPTS, EXAMPLES / "config.yml"], ids=_name)
 def test_commands_can_be_read(page: Path) -> None:
     text = page.read_text("utf-8")
     for line in _command_lines(f"```\n{text}```\n" if page.suffix == ".sh" else text):
