@@ -75,7 +75,7 @@ def test_links_lead_somewhere_in_the_repository(page: Path) -> None:
 def _command_lines(text: str) -> Iterator[str]:
     yield from _INLINE.findall(text)
     blocks = _FENCED.findall(text) + re.findall(r"(?:^ {4}.*\n)+", text, re.MULTILINE)
-    for line in "".join(blocks).splitlines():
+    for line in re.sub(r" *\\\n\s*", " ", "".join(blocks)).splitlines():
         if line.lstrip().startswith(("ood-runtime [", "ood-runtime:", "#")):
             continue  # what the program prints; comments
         if match := _COMMAND.search(line):
