@@ -106,4 +106,4 @@ class Check:
     log: str
     after: tuple[str, ...] = ()
     probe_seconds: float = 0.0
-    again_seconds: float = 10.0
+    again_seconds: float = 3.0  # what is lost is to be on the portal's card within 5

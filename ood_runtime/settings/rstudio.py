@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 
@@ -21,8 +21,14 @@ def _option(name: str) -> str:
     return name
 
 
+def _option_value(value: str) -> str:
+    if re.search(r"[\r\n#]", value):
+        raise ValueError("should be one line without #, at which RStudio's files end a value")
+    return value
+
+
 Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9\-]*$"), AfterValidator(_option)]
-OptionValue = Annotated[ConfValue, Field(pattern=r"^[^\r\n#]*$")]
+OptionValue = Annotated[ConfValue, AfterValidator(_option_value)]
 
 
 class RStudio(Section):
@@ -54,6 +60,14 @@ class RStudio(Section):
     """More options of rserver (rserver.conf), such as www-thread-pool-size. Those that secure it cannot be changed."""
     session_options: dict[Option, OptionValue] = {}
     """Options of the R sessions (rsession.conf), such as r-libs-user. What is in /etc/rstudio is not read."""
+
+    @field_validator("session_options")
+    @classmethod
+    def _a_place_to_begin(cls, options: dict[str, str]) -> dict[str, str]:
+        # RStudio takes one that is not there for the home directory, without a word.
+        if not options.get("session-default-working-dir", "/").startswith(("/", "~")):
+            raise ValueError("session-default-working-dir should be an absolute path (~ is allowed)")
+        return options
 
     @model_validator(mode="after")
     def _one_way_to_isolate(self) -> "RStudio":

@@ -8,7 +8,7 @@ import yaml
 
 from ood_runtime.errors import SettingsError
 from ood_runtime.portal_app import APPS, SCHEDULERS
-from ood_runtime.settings import load
+from ood_runtime.settings import Settings, load
 from tests.portal.rendering import GOOD, HOSTILE, VERSIONS, render, write_app
 from tests.support.needs import need
 
@@ -75,17 +75,67 @@ def test_the_form_becomes_settings(apps: dict[str, Path], root: Path) -> None:
             "conf": {"spark.a": "1", "spark.b": "2 3", "spark.c": "d e", "spark.d": ""},
         },
     }
-    loaded = load([root / "settings.yml"], [], {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"}).settings
+    loaded = _load(root)
     assert (loaded.spark.workers_per_node, loaded.spark.driver_only, loaded.jupyter.workspace) == (2, True, "session")
 
 
-def test_what_makes_no_sense_is_told_with_its_place(apps: dict[str, Path], root: Path) -> None:
+@pytest.mark.parametrize("app", ["rstudio", "rstudio-spark"])
+def test_the_form_of_rstudio_becomes_settings(tmp_path: Path, root: Path, app: str) -> None:
+    written = write_app(tmp_path / "app", app, command="/opt/rstudio/bin/rserver", portal="https://portal.example.org")
+    fields = {**GOOD, "nodes": "3", "workers_per_node": "2", "fresh_workspace": "1", "working_dir": " ~/my data "}
+    render({"what": "stage", "app": written, "root": root, "fields": fields})
+    loaded = _load(root)
+    assert (loaded.rstudio.command, loaded.rstudio.workspace) == ("/opt/rstudio/bin/rserver", "session")
+    assert loaded.rstudio.session_options == {"session-default-working-dir": "~/my data"}
+    assert loaded.portal.origin == "https://portal.example.org"
+    assert loaded.spark.workers_per_node == (2 if app == "rstudio-spark" else 1)
+
+
+@pytest.mark.parametrize(
+    ("app", "place"),
+    [
+        ("jupyter-spark", "settings.yml:3: jupyter.root_dir"),
+        ("rstudio-spark", "settings.yml:4: rstudio.session_options"),
+    ],
+)
+def test_what_makes_no_sense_is_told_with_its_place(apps: dict[str, Path], root: Path, app: str, place: str) -> None:
     fields = {**GOOD, "working_dir": "not/absolute", "spark_conf": "= x"}
-    render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": fields})
+    render({"what": "stage", "app": apps[app], "root": root, "fields": fields})
     with pytest.raises(SettingsError) as told:
-        load([root / "settings.yml"], [], {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"})
-    assert "settings.yml:3: jupyter.root_dir" in told.value.what
+        _load(root)
+    assert place in told.value.what
+    assert "should be an absolute path" in told.value.what
     assert "spark.conf" in told.value.what
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_a_directory_that_nobody_could_mean_is_refused_or_taken_as_it_is(
+    apps: dict[str, Path], tmp_path: Path, app: str
+) -> None:
+    roots = [tmp_path / str(number) for number in range(len(HOSTILE))]
+    for root in roots:
+        root.mkdir()
+    asked = [
+        {"what": "stage", "app": apps[app], "root": root, "fields": {**GOOD, "working_dir": f"/data/{value}"}}
+        for root, value in zip(roots, HOSTILE, strict=True)
+    ]
+    assert render(*asked) == [{}] * len(asked)
+    for root, value in zip(roots, HOSTILE, strict=True):
+        wanted = f"/data/{value}".strip()
+        try:
+            loaded = _load(root)
+        except SettingsError as told:
+            assert (
+                "settings.yml:4: rstudio.session_options.session-default-working-dir: should be one line" in told.what
+            )
+            assert app.startswith("rstudio") and {"#", "\n"} & set(wanted)
+        else:
+            options = loaded.rstudio.session_options
+            assert wanted in (str(loaded.jupyter.root_dir), options.get("session-default-working-dir"))
+
+
+def _load(root: Path) -> Settings:
+    return load([root / "settings.yml"], [], {"OOD_RUNTIME_SITE_CONFIG": "/dev/null"}).settings
 
 
 @pytest.mark.parametrize("app", APPS)

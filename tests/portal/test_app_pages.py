@@ -110,6 +110,16 @@ def test_the_card_of_a_start(apps: dict[str, Path], root: Path) -> None:
         assert "class-data" not in page.text
 
 
+@pytest.mark.parametrize(("changes", "words"), [({}, "1 h 6 min left"), ({"ends_at": None}, "1 h 59 min left")])
+def test_the_time_left_is_what_the_scheduler_told_or_else_what_was_asked_for(
+    apps: dict[str, Path], root: Path, changes: dict[str, Any], words: str
+) -> None:
+    status(root, "ready", **changes)
+    (root / "user_defined_context.json").write_text(json.dumps({"bc_num_hours": "2"}))
+    (answer,) = render({"what": "info", "app": apps["rstudio"], "root": root, "state": "running"})
+    assert words in Page(answer["text"]).text
+
+
 def test_a_card_without_a_status_is_no_error(apps: dict[str, Path], tmp_path: Path) -> None:
     asked: list[dict[str, Any]] = []
     for number, text in enumerate(

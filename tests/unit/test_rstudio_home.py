@@ -238,7 +238,14 @@ def test_yes_and_no_are_words_for_rserver() -> None:
     assert values.options == {"www-verify-user-agent": "false", "www-thread-pool-size": "4"}
 
 
+def test_r_sessions_begin_where_there_can_be_a_directory() -> None:
+    for place in ("/data", "~", "~/data"):
+        Settings.model_validate({"session_options": {"session-default-working-dir": place}})
+    with pytest.raises(ValueError, match="session-default-working-dir should be an absolute path"):
+        Settings.model_validate({"session_options": {"session-default-working-dir": "data"}})
+
+
 @pytest.mark.parametrize("value", ["a\nauth-none=1", "a # b"])
 def test_a_value_is_one_value(value: str) -> None:
-    with pytest.raises(ValueError, match="should match pattern"):
+    with pytest.raises(ValueError, match="should be one line without #"):
         Settings.model_validate({"session_options": {"r-libs-user": value}})
