@@ -5,7 +5,7 @@ Whatever R is started, it reads the session's profile, which has all of it: in R
 
 import shlex
 
-from ood_runtime import spark_jvm
+from ood_runtime import class_data, spark_jvm
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
@@ -44,8 +44,11 @@ def _drivers(context: Context) -> dict[str, str]:
     """What SparkR and sparklyr look at, and the JVM that they start with spark-submit."""
     # SparkR joins the words with others and gives them to a shell; the last one has to be this.
     submit = shlex.join(["--properties-file", str(spark_jvm.properties_path(context)), "sparkr-shell"])
+    own = context.environment.get("SPARK_LAUNCHER_OPTS")
     return {
         **spark_jvm.environment(context),
+        # Of a JVM before theirs, which only puts the command together: it would leave a directory in the node's /tmp.
+        "SPARK_LAUNCHER_OPTS": " ".join(filter(None, (own, *class_data.temporary_options(None)))),
         "SPARKR_SUBMIT_ARGS": submit,
         "SPARKLYR_CONFIG_FILE": str(context.directories.private / _SPARKLYR),
     }

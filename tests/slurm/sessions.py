@@ -35,7 +35,7 @@ class JobSession:
         values: Connection = yaml.safe_load(self.job.wait_for(self._connection_text, "connection.yml", within))
         record = json.loads((self.directory / "ood-runtime" / "session.json").read_text())
         self._id, self._outside = record["id"], tuple(map(Path, record.get("outside", [])))
-        self._secrets.update(str(values[key]) for key in ("password", "xsrf") if key in values)
+        self._secrets.update(str(values[key]) for key in ("password", "xsrf", "csrf_token") if key in values)
         self._secrets.update(secrets_of_spark(self.directory))
         return values
 
@@ -53,6 +53,17 @@ class JobSession:
         ours = processes_of(self._id) if self._id else {}
         found = self.job.cluster.left(self.job.user)
         return {node: here for node, all_ in found.items() if (here := {pid: all_[pid] for pid in all_ if pid in ours})}
+
+    def remains(self) -> dict[str, list[str]]:
+        """What belongs to the user in the private directories of each node that is on."""
+        machines, uid = self.job.cluster.machines, self.job.user.uid
+        found = {}
+        for node in machines.nodes:
+            if machines.by_name[node].holder:
+                places = [machines.path(node, Path(place)) for place in ("/tmp", "/var/tmp", "/dev/shm")]
+                entries = [entry for place in places for entry in place.iterdir() if entry.lstat().st_uid == uid]
+                found[node] = [str(entry).partition("/root")[2] for entry in entries]
+        return {node: entries for node, entries in found.items() if entries}
 
     def assert_told_nobody(self) -> None:
         """No secret in what Slurm shows or keeps of the job: its record, script and environment, and the output."""

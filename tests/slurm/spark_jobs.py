@@ -93,24 +93,13 @@ class SparkJob:
         found = self.pids(str(self.job.facts()["BatchHost"]), SESSION)
         return found[0], next(pid for pid in found if _parent(pid) == found[0])
 
-    def remains(self) -> dict[str, list[str]]:
-        """What belongs to the user in the private directories of each node that is on."""
-        machines, uid = self.cluster.machines, self.job.user.uid
-        found = {}
-        for node in machines.nodes:
-            if machines.by_name[node].holder:
-                places = [machines.path(node, Path(place)) for place in ("/tmp", "/var/tmp", "/dev/shm")]
-                entries = [entry for place in places for entry in place.iterdir() if entry.lstat().st_uid == uid]
-                found[node] = [str(entry).partition("/root")[2] for entry in entries]
-        return {node: entries for node, entries in found.items() if entries}
-
     def assert_gone(self, *, spared: tuple[str, ...] = (), killed: bool = False) -> None:
         """Nothing is left on any node: no process, no file in a directory of its own; and no secret, no connection.
 
         On ``spared`` nodes there was nobody left to remove files; ``killed`` is as in JobSession.
         """
         self.session.assert_gone(killed=killed)
-        remains = self.remains()
+        remains = self.session.remains()
         for path in (self.cluster.machines.path(node, Path(entry)) for node in remains for entry in remains[node]):
             shutil.rmtree(path)  # so that it cannot disturb the next test
         left = {node: entries for node, entries in remains.items() if node not in spared}

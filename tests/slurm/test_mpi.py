@@ -1,6 +1,5 @@
 """Real Open MPI from a notebook, over the nodes of its job, as docs/mpi.md says, while workers hold them."""
 
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,24 +10,23 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import assert_nothing_left
+from tests.slurm.mpi import (
+    HELLOS,
+    MPIEXEC,
+    PYTHON,
+    SPAWNS,
+    SRUN,
+    SRUN_BY_VARIABLES,
+    TASKS,
+    hosts_of,
+    need_mpi,
+    need_rmpi,
+)
 from tests.slurm.sessions import REPOSITORY, start
 from tests.support.jupyter import JupyterClient, log_in
-from tests.support.needs import missing, need
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
 
-PYTHON = "/usr/bin/python3"  # Debian's mpi4py belongs to it
-HELLO_PYTHON = """import socket
-from mpi4py import MPI
-world = MPI.COMM_WORLD
-print("rank", world.rank, "of", world.size, socket.gethostname(), "sum", world.allreduce(world.rank), flush=True)
-"""
-HELLO_R = """library(Rmpi)
-rank <- mpi.comm.rank(0)
-total <- mpi.allreduce(rank, type = 1, op = "sum", comm = 0)
-cat(paste("rank", rank, "of", mpi.comm.size(0), Sys.info()[["nodename"]], "sum", paste0(total, "\n")))
-invisible(mpi.quit())
-"""
 POOL = """import socket
 from mpi4py.futures import MPIPoolExecutor
 def where(_):
@@ -57,8 +55,7 @@ workers = MPI.COMM_SELF.Spawn(sys.executable, ["-c", child], maxprocs=3)
 print(sorted(set(workers.gather(None, root=MPI.ROOT))), flush=True)
 """
 PROGRAMS = {
-    "hello.py": HELLO_PYTHON,
-    "hello.R": HELLO_R,
+    **HELLOS,
     "wait.py": WAIT,
     "never.py": NEVER,
     "pool.py": POOL,
@@ -68,10 +65,6 @@ PROGRAMS = {
 # The same workers as a Spark cluster's: one long step on all nodes, which shares them with others.
 HELD = "srun --overlap --export=ALL sh -c 'echo held; exec sleep 1000' &\nexec {start}"
 VARIABLES = ("SLURM_OVERLAP=1", "SLURM_EXPORT_ENV=ALL")  # which a session sets
-SPAWNS = "OMPI_MCA_rmaps_base_oversubscribe=1"
-SRUN = "srun --overlap --export=ALL --mpi=pmix"
-SRUN_BY_VARIABLES = "srun --mpi=pmix"
-MPIEXEC = "mpiexec"
 FROM_HERE = f"env {SPAWNS}"
 LAUNCHES = pytest.mark.parametrize(
     "launch", [SRUN, SRUN_BY_VARIABLES, MPIEXEC], ids=["options", "variables", "mpiexec"]
@@ -100,13 +93,8 @@ class Notebook:
 @pytest.fixture(scope="module")
 def notebook(cluster_of_module: Cluster) -> Iterator[Notebook]:
     cluster = cluster_of_module
-    if "pmix" not in cluster.run("srun", "--mpi=list"):
-        missing("needs Slurm's PMIx plugin and the library that it loads, libpmix.so")
-    if subprocess.run([PYTHON, "-c", "import mpi4py"], check=False, capture_output=True).returncode:
-        missing(f"needs mpi4py of {PYTHON}")
-    need("mpiexec")
-    options = ("--nodes=2", "--ntasks-per-node=2")
-    session = start(cluster, "jupyter", options=options, script=HELD)
+    need_mpi(cluster)
+    session = start(cluster, "jupyter", options=TASKS, script=HELD)
     connection = session.connection()
     session.job.wait_for(lambda: session.job.output().count("held") == 4 or None, "step on all nodes")
     for name, text in PROGRAMS.items():
@@ -124,28 +112,17 @@ def notebook(cluster_of_module: Cluster) -> Iterator[Notebook]:
 
 @pytest.fixture
 def r() -> str:
-    """The R of this machine, which must have Rmpi and what that loads."""
-    rscript = need("Rscript")
-    done = subprocess.run([rscript, "-e", "library(Rmpi)"], check=False, capture_output=True, text=True, cwd="/")
-    if done.returncode:
-        missing(f"needs Rmpi of {rscript}: {done.stderr.strip()}")
-    return rscript
-
-
-def hosts_of(output: str, size: int) -> list[str]:
-    """The nodes of the ranks in their order, each of which has added up all."""
-    words = sorted((line.split() for line in output.splitlines()), key=lambda line: int(line[1]))
-    assert [line[:4] + line[5:] for line in words] == [
-        ["rank", str(rank), "of", str(size), "sum", str(sum(range(size)))] for rank in range(size)
-    ], output
-    return [line[4] for line in words]
+    """The R of this machine, with Rmpi."""
+    return need_rmpi()
 
 
 def test_the_page_says_how() -> None:
     page = (REPOSITORY / "docs" / "mpi.md").read_text()
     for words in (SRUN, "srun --mpi=pmix -n", "mpiexec -n", *VARIABLES, f"%env {SPAWNS}"):
         assert words in page
-    assert set(HELLO_PYTHON.splitlines()) <= {line.strip() for line in page.splitlines()}
+    lines = {line.strip() for line in page.splitlines()}
+    for program in HELLOS.values():
+        assert set(program.splitlines()) <= lines
 
 
 @LAUNCHES

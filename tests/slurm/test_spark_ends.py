@@ -196,7 +196,7 @@ def test_nodes_are_lost() -> None:
             session.cluster.machines.off("node01")
         for session in sessions:
             soon(partial(_is_empty, session.cluster), "end of the workers elsewhere", ALONE_WITHIN)
-            assert not session.remains()
+            assert not session.session.remains()
             # Slurm takes --no-kill at its word: the job holds its last node until somebody ends it.
             assert session.job.state() == "RUNNING"
         assert "has not answered for 60 s" in (sessions[0].session.directory / "logs/spark-worker-1.log").read_text()
