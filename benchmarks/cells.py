@@ -13,9 +13,9 @@ _RUN_WITHIN = 300.0
 # Both take about six seconds on two cores: long enough that the 10 to 30 ms which a job costs by itself do not count.
 JOBS = {
     "python": "sc.parallelize(range({python}), {cores}).map(spin).sum()",
-    "jvm": "spark.range(0, {jvm}, 1, {cores}).selectExpr('sum(id * id % 7)').collect()",
+    "jvm": "spark.range(0, {jvm}, 1, {cores}).selectExpr('sum(id % 1000 * id % 7)').collect()",
 }
-_SIZES = {"python": 1_200_000, "jvm": 7_200_000_000}
+_SIZES = {"python": 1_200_000, "jvm": 4_800_000_000}
 _DEFINITIONS = """
 import time
 def spin(number):
