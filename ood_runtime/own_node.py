@@ -34,7 +34,7 @@ def allocation(
     directory: Path,
     ends_at: float | None = None,
 ) -> Allocation:
-    """What a job has whose scheduler counts slots, and says nothing of memory.
+    """What a job has whose scheduler counts slots, and says little of memory.
 
     Of GPUs it may tell each process by its environment which ones it sees.
     """

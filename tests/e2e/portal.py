@@ -1,13 +1,8 @@
-"""A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its proxy for /node and /rnode.
-
-As in the real one: /node passes on the full URI, /rnode what follows the port; Host is the node's, the Authorization
-header is taken out of requests (from 4.1 on), Location loses scheme and host, and gets /rnode/HOST/PORT there,
-Set-Cookie loses Domain and gets the path /node/HOST/PORT or /rnode/HOST/PORT, and a request with an Upgrade header
-becomes a websocket.
+"""A stand-in for an Open OnDemand portal: Apache 2.4 with the rules of its proxy (tests/support/portal_proxy.py).
 
 What it lacks: TLS in front (so its page sets the XSRF cookie without ``secure``), the login of the portal's
-own users, the mapping of users and the headers X-Forwarded-User and X-Forwarded-Escaped-Uri, the check of
-the host name against host_regex, and the card that renders the page: it is what a view.html.erb would give.
+own users, the mapping of users and the headers X-Forwarded-User and X-Forwarded-Escaped-Uri, and the card that
+renders the page: it is what a view.html.erb would give.
 """
 
 import html
@@ -23,67 +18,17 @@ from typing import Any
 
 from tests.support.accounts import user_of_tests
 from tests.support.needs import need
+from tests.support.portal_proxy import NODE, RNODE, server
 
-MODULES = (
-    *("mpm_event", "unixd", "authz_core", "alias", "dir", "mime", "headers", "rewrite", "env", "setenvif"),
-    *("proxy", "proxy_http", "proxy_wstunnel"),
-)
-MODULE_DIRECTORIES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/etc/httpd/modules")
 ANSWERS_WITHIN = 20.0  # seconds
 
-# $$ is a dollar for Apache.
-CONFIGURATION = Template(r"""
-$modules
-ServerRoot "$root"
-ServerName 127.0.0.1
-Listen 127.0.0.1:$port
-PidFile "$root/httpd.pid"
-ErrorLog "$root/error.log"
-LogLevel warn
-Mutex file:$root
-DefaultRuntimeDir "$root"
-ServerLimit 2
-ThreadsPerChild 25
-MaxRequestWorkers 50
-TypesConfig /dev/null
-AddType text/html .html
-DocumentRoot "$root/pages"
+_PAGES = Template("""
 <Directory "$root/pages">
     Require all granted
 </Directory>
-
-RewriteEngine on
-# THE_REQUEST holds the path as it came, with its escapes; the query follows by itself.
-RewriteCond "%{HTTP:Upgrade}" "."
-RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
-RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "ws://$$1:$$2%1" [P,NE]
-RewriteCond "%{THE_REQUEST}" "^\S+ ([^ ?]+)"
-RewriteRule "^/node/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2%1" [P,NE]
-RewriteCond "%{HTTP:Upgrade}" "."
-RewriteCond "%{THE_REQUEST}" "^\S+ /rnode/[^/ ?]+/\d+/?([^ ?]*)"
-RewriteRule "^/rnode/([^/]+)/(\d+)(?:/|$$)" "ws://$$1:$$2/%1" [P,NE]
-RewriteCond "%{THE_REQUEST}" "^\S+ /rnode/[^/ ?]+/\d+/?([^ ?]*)"
-RewriteRule "^/rnode/([^/]+)/(\d+)(?:/|$$)" "http://$$1:$$2/%1" [P,NE]
-
 <Proxy "*">
     Require all granted
 </Proxy>
-<LocationMatch "^/node/(?<host>[^/]+)/(?<port>\d+)">
-    RequestHeader unset Authorization
-    RequestHeader set X-Forwarded-Proto "http"
-    Header edit Location "^https?://[^/]+" ""
-    Header edit* Set-Cookie "(?i);\s*Domain=[^;]*" ""
-    Header edit* Set-Cookie "(?i);\s*Path=[^;]*" ""
-    Header edit Set-Cookie "^(.*)$$" "$$1; Path=/node/%{MATCH_HOST}e/%{MATCH_PORT}e"
-</LocationMatch>
-<LocationMatch "^/rnode/(?<host>[^/]+)/(?<port>\d+)">
-    RequestHeader unset Authorization
-    RequestHeader set X-Forwarded-Proto "http"
-    Header edit Location "^([^/]+//[^/]+)|(?=/)|^([\./]{1,}(?<!/))" "/rnode/%{MATCH_HOST}e/%{MATCH_PORT}e"
-    Header edit* Set-Cookie "(?i);\s*Domain=[^;]*" ""
-    Header edit* Set-Cookie "(?i);\s*Path=[^;]*" ""
-    Header edit Set-Cookie "^(.*)$$" "$$1; Path=/rnode/%{MATCH_HOST}e/%{MATCH_PORT}e"
-</LocationMatch>
 """)
 
 PAGE = Template("""<!DOCTYPE html>
@@ -132,7 +77,8 @@ class Portal:
         (self._root / "pages").mkdir(parents=True)
         (self._root / "pages" / "index.html").write_text("portal")
         configuration = self._root / "httpd.conf"
-        configuration.write_text(CONFIGURATION.substitute(modules=_load_modules(), root=self._root, port=self._port))
+        pages = _PAGES.substitute(root=self._root)
+        configuration.write_text(server(self._root, self._port) + pages + NODE + RNODE)
         user = user_of_tests()
         for path in (self._root, self._root / "pages", configuration):
             os.chown(path, user.uid, user.gid)
@@ -180,15 +126,6 @@ class Portal:
                 time.sleep(0.05)
             else:
                 return
-
-
-def _load_modules() -> str:
-    directory = next(Path(name) for name in MODULE_DIRECTORIES if Path(name).is_dir())
-    return "\n".join(
-        f"LoadModule {name}_module {directory}/mod_{name}.so"
-        for name in MODULES
-        if (directory / f"mod_{name}.so").exists()  # what is not a file is built in
-    )
 
 
 def _free_port() -> int:

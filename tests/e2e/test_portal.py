@@ -58,6 +58,6 @@ def test_requests_and_answers_are_rewritten_as_by_open_ondemand(portal: Portal, 
     assert answer.headers["Seen-Origin"] == portal.origin
     assert answer.headers["Location"] == f"{place if kind == 'rnode' else ''}/elsewhere?a=b"
     assert answer.headers.get_all("Set-Cookie") == [
-        f"one=1; expires=Thu, 01 Jan 2099 00:00:00 GMT; Path={place}",
-        f"two=2; HttpOnly; Path={place}",
+        f"one=1; Path={place}; expires=Thu, 01 Jan 2099 00:00:00 GMT",
+        f"two=2; Path={place}; HttpOnly",
     ]
