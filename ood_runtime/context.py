@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.class_data import Archives
+from ood_runtime.container import Container
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.plan import Directories, Grant, Place
@@ -52,7 +53,8 @@ class Context:
     """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
 
     ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes,
-    ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that root may run the session.
+    ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that root may run the session. Where
+    there is a ``container``, the software is in it, and so are its paths.
     """
 
     settings: Settings
@@ -66,3 +68,4 @@ class Context:
     launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
     temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False
+    container: Container | None = None

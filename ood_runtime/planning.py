@@ -3,13 +3,14 @@
 Needs libraries that take memory: the process that stays for the whole session has them in a child (``planner``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, launchers, limits, place, private_files, scratch, settings
-from ood_runtime.allocation import Launch, Task
+from ood_runtime import apps, container, container_software, launchers, limits, place, private_files, scratch, settings
+from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.apps import App
+from ood_runtime.container import Container
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import find_all
 from ood_runtime.launchers import Launcher
@@ -29,6 +30,7 @@ class Prepared:
     settings: Settings
     software: Software
     outline: Outline
+    container: Container | None = None
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets."""
@@ -44,9 +46,10 @@ class Prepared:
             temporary=private_files.temporary(self.request.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
+            container=self.container,
         )
         plan = self.app.plan(context)
-        return replace(plan, services=(*plan.services, *_end_asked(context)))
+        return replace(plan, services=(*_entered(context, plan), *_end_asked(context)))
 
     def _launch(self, script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
         return self.launcher.commands(self.outline.allocation, script, tasks, self.request.environment)
@@ -66,12 +69,13 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
+    containers: list[Container] = []
     software: list[Software] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        lambda: software.append(app.find(values, request.environment)),
+        lambda: software.append(_software(app, values, request.environment, allocation, containers)),
     )
     where, (base, notices) = places[0], bases[0]
     local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
@@ -90,7 +94,29 @@ def prepare(request: Request) -> Prepared:
         stop_seconds=values.timeouts.stop,
         notices=(*notices, *unusable),
     )
-    return Prepared(request, app, launcher, values, software[0], outline)
+    return Prepared(request, app, launcher, values, software[0], outline, next(iter(containers), None))
+
+
+def _software(
+    app: App, values: Settings, environment: Mapping[str, str], allocation: Allocation, found: list[Container]
+) -> Software:
+    """What is on this node, or in the container of the settings, which is then added to ``found``."""
+    if values.environment.container is None:
+        return app.find(values, environment)
+    found.append(container_software.find(values, environment, allocation))
+    return container_software.ask(found[0], app.name, values, environment)
+
+
+def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
+    """The services, in the container if there is one; what calls other nodes calls from this one."""
+    if context.container is None:
+        return plan.services
+    places, home = context.directories, context.environment.get("HOME")
+    paths = [Path(home)] if home and Path(home).is_dir() else []
+    paths += [places.session, *sorted(places.outside), context.temporary]
+    return tuple(
+        service if service.remote else container.enter(context.container, service, paths) for service in plan.services
+    )
 
 
 def _end_asked(context: Context) -> tuple[Service, ...]:

@@ -51,6 +51,7 @@ class Service:
     ``stop_signal`` asks it to end. At the same time programs that it has started, and that are called as ``parting``
     says, get the signal there: they write down what they have in memory, and are waited for.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
+    ``own_tmp`` is what it sees as /tmp where it runs in a container.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Service:
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM
     parting: Mapping[str, Signals] = field(default_factory=dict)
+    own_tmp: Path | None = None
 
     def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The job's ``environment`` with what this service adds and removes."""

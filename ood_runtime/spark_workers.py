@@ -193,6 +193,7 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
     host = address(context)
     by_network = settings.network or ""
     environment: Mapping[str, str] = spark_jvm.environment(context)
+    container = context.container
     return RemoteWorker(
         session_id=context.grant.session_id,
         logs=context.directories.logs,
@@ -219,7 +220,10 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         exclusive=context.allocation.unlimited_memory != "free",
         share_memory=context.allocation.unlimited_memory == "part",
         # Where no scheduler has given us the nodes, others may work there too.
-        needed=(software.java.executable, software.spark.home, software.python),
+        needed=(container.program, container.image)
+        if container
+        else (software.java.executable, software.spark.home, software.python),
+        container=_container_words(context),
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
         gpus=settings.gpu.enabled,
@@ -229,6 +233,13 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         restarts=settings.worker.restarts,
         boot_seconds=math.ceil(context.settings.timeouts.ready),
     )
+
+
+def _container_words(context: Context) -> tuple[str, ...]:
+    """What runs a worker in the container on its node, where the script adds the directories that it makes."""
+    if context.container is None:
+        return ()
+    return context.container.words([context.directories.session])
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> tuple[tuple[int, int, int], ...]:

@@ -131,7 +131,7 @@ def _config(context: Context) -> str:
         root_dir=str(_root_directory(context)),
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
-        terminal_shell=settings.shell or _login_shell(),
+        terminal_shell=settings.shell or ("/bin/bash" if context.container else _login_shell()),
         workspaces_dir=str(_session_workspaces(context)) if settings.workspace == "session" else None,
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,

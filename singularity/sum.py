@@ -1,0 +1,27 @@
+"""Computes a sum in the PySpark kernel of a session that is ready: SESSION_DIRECTORY."""
+
+import os
+import sys
+from pathlib import Path
+
+from jupyter_client.manager import start_new_kernel
+
+ASKED, WANTED = "print(sc.parallelize(range(1000), 4).sum())", "499500"
+SECONDS = 180
+
+private = Path(sys.argv[1]) / "ood-runtime"
+os.environ["JUPYTER_PATH"] = str(private / "jupyter")
+os.environ["OOD_RUNTIME_PYSPARK_KERNEL"] = str(private / "pyspark_kernel.sh")
+
+manager, client = start_new_kernel(kernel_name="pyspark", startup_timeout=SECONDS)
+said: list[str] = []
+try:
+    reply = client.execute_interactive(
+        ASKED, timeout=SECONDS, output_hook=lambda message: said.append(str(message["content"]))
+    )
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel()
+if reply["content"]["status"] != "ok" or not any(WANTED in words for words in said):
+    sys.exit(f"the sum is not {WANTED}: {said}")
+print(f"the PySpark kernel computed {WANTED} on the workers")
