@@ -34,10 +34,13 @@ export JAVA_HOME=$home/java SPARK_HOME=$("$home/bin/python" -c 'import pyspark, 
 export LC_ALL=C.UTF-8
 unset PYTHONHOME PYTHONPATH PYTHONSTARTUP R_HOME SPARK_CONF_DIR
 END
+# Login shells, as in Jupyter's terminals, begin with a PATH of their own.
+ln -s "$home/environment.sh" /etc/profile.d/ood-runtime.sh
 cp /build/test.sh /build/sum.py "$home/"
 
 # Root's own, and found by every session in the image: Java starts in half the time.
 "$home/bin/ood-runtime" archives build --directory "$home/share/ood-runtime/class-data"
 
 apt-get clean
-rm -rf /build /var/lib/apt/lists/* /root/.cache /tmp/* /var/tmp/*
+# Not /tmp: while an image is built, that is the one of this machine, with the files of whoever works on it.
+rm -rf /build /var/lib/apt/lists/* /root/.cache
