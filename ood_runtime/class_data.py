@@ -87,7 +87,7 @@ def key(java: Java, spark: Spark) -> str:
     digest = hashlib.sha256()
     digest.update(f"{RECIPE}\0{java.version}\0{os.path.realpath(java.home)}\0{spark.version}\0".encode())
     digest.update(_seen(java.home / "lib" / "server" / "libjvm.so"))
-    # Not in the order of the directory, and not finer than a second: a copy, as in the image of a container, keeps neither.
+    # Sorted, and no finer than a second: a copy, as in the image of a container, keeps neither more.
     for jar in spark.jars:
         digest.update(os.fsencode(jar.name) + b"\0" + _seen(jar))
     digest.update(os.fsencode(spark.home))

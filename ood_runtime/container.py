@@ -1,6 +1,6 @@
 """Containers: the words before a command that run it in an image of Apptainer or SingularityCE. Values only.
 
-An image brings its own PATH, libraries and variables; what a session's programs need of the node is bound, and what they
+An image brings its own PATH, libraries and variables. What a session's programs need of the node is bound; what they
 need to be told has names that both programs carry inside, after the image has set its own.
 """
 
@@ -23,7 +23,7 @@ _BIND = re.compile(r"(?P<source>[^:]+)(:(?P<place>[^:]+))?(:(?P<mode>ro|rw))?")
 
 @dataclass(frozen=True)
 class Container:
-    """An ``image``, the ``program`` that runs things in it, options of that, and what is bound as its user writes it."""
+    """An ``image``, the ``program`` that runs things in it with these options, and ``binds`` as people write them."""
 
     program: Path
     image: Path

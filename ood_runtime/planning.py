@@ -7,11 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, container, container_software, launchers, limits, place, private_files, scratch, settings
+from ood_runtime import (
+    apps,
+    container,
+    container_software,
+    environment_software,
+    launchers,
+    limits,
+    place,
+    private_files,
+    scratch,
+    settings,
+)
 from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.container import Container
 from ood_runtime.context import Context, Software
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
@@ -28,6 +40,7 @@ class Prepared:
     app: App
     launcher: Launcher
     settings: Settings
+    environment: Mapping[str, str]
     software: Software
     outline: Outline
     container: Container | None = None
@@ -41,9 +54,9 @@ class Prepared:
             place=self.outline.place,
             directories=directories,
             grant=grant,
-            environment=self.request.environment,
+            environment=self.environment,
             umask=limits.umask(),
-            temporary=private_files.temporary(self.request.environment, directories.temporary),
+            temporary=private_files.temporary(self.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
             container=self.container,
@@ -69,13 +82,23 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
-    containers: list[Container] = []
+    containers: list[Container | None] = [None]
+    provided: list[Provided] = []
     software: list[Software] = []
+
+    def find_software() -> None:
+        provided.append(environment_software.provide(values, request.environment))
+        if values.environment.container:
+            containers[0], found = _in_container(app, provided[0], allocation)
+        else:
+            found = app.find(provided[0].settings, provided[0].environment)
+        software.append(found)
+
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        lambda: software.append(_software(app, values, request.environment, allocation, containers)),
+        find_software,
     )
     where, (base, notices) = places[0], bases[0]
     local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
@@ -92,19 +115,18 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable),
+        notices=(*notices, *unusable, *(provided[0].notices if software[0].jupyter else ())),
+        environment=provided[0].environment if values.environment.loads else None,
     )
-    return Prepared(request, app, launcher, values, software[0], outline, next(iter(containers), None))
+    return Prepared(
+        request, app, launcher, provided[0].settings, provided[0].environment, software[0], outline, containers[0]
+    )
 
 
-def _software(
-    app: App, values: Settings, environment: Mapping[str, str], allocation: Allocation, found: list[Container]
-) -> Software:
-    """What is on this node, or in the container of the settings, which is then added to ``found``."""
-    if values.environment.container is None:
-        return app.find(values, environment)
-    found.append(container_software.find(values, environment, allocation))
-    return container_software.ask(found[0], app.name, values, environment)
+def _in_container(app: App, provided: Provided, allocation: Allocation) -> tuple[Container, Software]:
+    """The container of the settings, and what is in it for ``app``."""
+    found = container_software.find(provided.settings, provided.environment, allocation)
+    return found, container_software.ask(found, app.name, provided.settings, provided.environment)
 
 
 def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:

@@ -57,7 +57,7 @@ class RemoteWorker:
     The worker is started again ``restarts`` times. It ends when its master was not there for ``boot_seconds`` at first,
     for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that.
 
-    ``container`` are the words that run a command in a container, the last of which is the image; ``java`` is then in it.
+    ``container`` are the words that run a command in a container, the last of which is the image: ``java`` is in it.
     """
 
     session_id: str

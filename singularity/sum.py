@@ -24,4 +24,4 @@ finally:
     manager.shutdown_kernel()
 if reply["content"]["status"] != "ok" or not any(WANTED in words for words in said):
     sys.exit(f"the sum is not {WANTED}: {said}")
-print(f"the PySpark kernel computed {WANTED} on the workers")
+sys.stdout.write(f"the PySpark kernel computed {WANTED} on the workers\n")

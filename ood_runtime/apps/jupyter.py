@@ -1,15 +1,17 @@
 """Jupyter alone: JupyterLab or Notebook 7, behind one password, with kernels that nobody else can reach."""
 
+import json
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ood_runtime import jupyter_home
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import OodRuntimeError
+from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.passwords import jupyter_hash
 from ood_runtime.plan import File, Part, Plan, combine
@@ -41,7 +43,13 @@ class JupyterApp:
 
 def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
     """The Jupyter that the settings name, or the nearest one."""
-    return jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    found: list[Jupyter] = []
+    pythons: list[Path | None] = []
+    find_all(
+        lambda: found.append(jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)),
+        lambda: pythons.append(jupyter_home.find_kernel_python(settings.jupyter.python, environment)),
+    )
+    return replace(found[0], kernel_python=pythons[0] if pythons[0] != found[0].python else None)
 
 
 def server(
@@ -58,6 +66,7 @@ def server(
         File("jupyter/jupyter_config.py", _config(context), secret=True),
         File("jupyter/jupyter_server.py", _starter(context)),
         *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *_python_kernelspec(_jupyter(context).kernel_python),
     ]
     grant = context.grant
     return Part(
@@ -157,6 +166,19 @@ def _kernelspec(name: str) -> list[File]:
     """The files of a kernelspec that comes with the package."""
     entries = sorted(_kernelspecs().joinpath(name).iterdir(), key=lambda entry: entry.name)
     return [File(f"jupyter/kernels/{name}/{entry.name}", entry.read_bytes()) for entry in entries]
+
+
+def _python_kernelspec(python: Path | None) -> tuple[File, ...]:
+    """The kernel Python 3 by another Python than Jupyter's own, in whose place it stands."""
+    if python is None:
+        return ()
+    spec = {
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    return (File("jupyter/kernels/python3/kernel.json", json.dumps(spec, indent=1)),)
 
 
 def _kernelspecs() -> Traversable:
