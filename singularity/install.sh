@@ -16,6 +16,7 @@ apt-get -q -y upgrade
 set -- python3-venv openjdk-21-jre-headless ca-certificates iproute2
 case $app in rstudio-spark) set -- "$@" r-base-core ;; esac
 apt-get -q -y --no-install-recommends install "$@"
+case $app in rstudio-spark) sh /build/rstudio.sh ;; esac
 
 python3 -m venv "$home"
 case $app in

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Runs a program with the software of another Debian, made by root.sh, and all else of this machine: ROOT PROGRAM ...
+# Runs a program of another Debian, which root.sh has made, on this machine: ROOT PROGRAM [ARGUMENT ...]
 #
-# In a mount namespace of its own, made in a user namespace by whoever is not root: nothing has to be unmounted, whatever
-# happens. PROGRAM has the caller's process, environment, user and directory, as `apptainer` in /usr/bin would.
+# It is in a mount namespace of its own: /usr, /etc and the like are the other Debian's, all else is this machine's. What
+# is mounted there ends with the program, whatever happens. PROGRAM takes the place of this script, with the caller's user,
+# environment and directory, as if it were installed here. Whoever is not root makes a user namespace for that.
 set -eu
 
 if [ "${1-}" != --inside ]; then
@@ -14,15 +15,14 @@ shift 2
 here=$(pwd -P)
 
 mount --rbind "$root" "$root"
-# What is not the other Debian's: everything outside of /usr, /etc and what is linked there.
-for place in /dev /home /opt /proc /root /run /srv /sys /tmp /var/cache /var/lib/ood-runtime-check /work; do
-    [ -d "$place" ] && [ -d "$root$place" ] || continue
-    mount --rbind "$place" "$root$place"
+for place in /* /var/cache /var/lib/ood-runtime-tests /var/tmp; do
+    case $place in /bin | /etc | /lib | /lib?? | /mnt | /sbin | /usr | /var) continue ;; esac
+    if [ -d "$place" ] && [ -d "$root$place" ]; then mount --rbind "$place" "$root$place"; fi
 done
 for file in group hosts passwd resolv.conf; do
-    [ ! -e "/etc/$file" ] || mount --bind "$(readlink -f "/etc/$file")" "$root/etc/$file"
+    mount --bind "$(readlink -f "/etc/$file")" "$root/etc/$file"
 done
-# As every distribution has it, and a bare machine may not.
+# Closed to users on a bare machine; every distribution opens it.
 if [ -e "$root/nodes/fuse" ]; then mount --bind "$root/nodes/fuse" "$root/dev/fuse"; fi
 cd "$root"
 pivot_root . mnt
@@ -31,4 +31,5 @@ cd "$here"
 
 export PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 if [ "$(id -u)" -eq 0 ]; then exec "$@"; fi
+# The rights in the namespace were for mounting.
 exec setpriv --inh-caps=-all --ambient-caps=-all -- "$@"
