@@ -1,6 +1,6 @@
 """The only place where tests get Apptainer and the images of singularity/: a real one, and built for real.
 
-Both are kept in the cache of ./check. An image is built again when what it is made of has changed, but for our own Python
+Both are kept in the cache of ./check. An image is built again when what it is made of has changed, but for our own
 code: tests bind that over what is in the image, which so is as old as its definition, and as new as the code.
 """
 
@@ -111,17 +111,17 @@ def _stamp(name: str, *arguments: str) -> str:
 
 
 def _house() -> Path:
-    """What a build is given of this machine: how registries are reached, and Spark's package, which it would compile."""
+    """What a build is given of this machine: how registries are reached, and Spark's package."""
     house = cache() / "house"
     house.mkdir(exist_ok=True)
     lines = ["export PIP_FIND_LINKS=/mnt"]
     for variable, value in os.environ.items():
         if not _REGISTRY.fullmatch(variable) or variable in ("PIP_FIND_LINKS", "PIP_CACHE_DIR"):
             continue
-        if value.startswith("/") and Path(value).is_file():  # certificates of the site
+        certificates = value.startswith("/") and Path(value).is_file()
+        if certificates:
             shutil.copy(value, house / variable)
-            value = f"/mnt/{variable}"
-        lines.append(f"export {variable}={shlex.quote(value)}")
+        lines.append(f"export {variable}={shlex.quote(f'/mnt/{variable}' if certificates else value)}")
     (house / "site.sh").write_text("\n".join(lines) + "\n")
     pinned = re.search(r"(?m)^pyspark==(\S+)", (SINGULARITY / "constraints.txt").read_text())
     assert pinned, "singularity/constraints.txt names no pyspark"

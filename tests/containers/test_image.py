@@ -26,7 +26,7 @@ def run(runtime: Apptainer, *arguments: str | Path, within: float = 120) -> str:
     """What `apptainer ARGUMENTS` prints for the user of the tests; it must succeed."""
     user = user_of_tests()
     done = subprocess.run(
-        [runtime.program, *arguments], env=user.environment(newest_code()), cwd="/tmp", stdin=subprocess.DEVNULL,
+        [str(runtime.program), *map(str, arguments)], env=user.environment(newest_code()), cwd="/tmp", stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=within, check=False, **user.identity(),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_a_session_wholly_inside(
 def start(runtime: Apptainer, image: Path, options: tuple[str, ...], place: Path) -> RunningSession:
     """`apptainer run IMAGE jupyter-spark`, as somebody types it."""
     user, directory, output = user_of_tests(), place / "a session", place / "output"
-    command = [runtime.program, "run", *options, image, "jupyter-spark", "--session-dir", directory]
+    command = [str(runtime.program), "run", *options, str(image), "jupyter-spark", "--session-dir", str(directory)]
     with output.open("wb") as stream:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd=place,

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ood_runtime import __version__, container, container_software, spark_cluster
+from ood_runtime import __version__, apps, container, container_software, spark_cluster
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.container import Container
 from ood_runtime.context import Software
 from ood_runtime.errors import MissingError
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
+from ood_runtime.spark_home import Spark
 from tests.golden import test_plans as golden
 from tests.unit import several_nodes
 
@@ -26,7 +27,7 @@ NAMES = ["plain", "a b", "it's", 'say "x"', "$HOME", "päckchen", "back\\slash",
 
 def test_the_words_before_a_command() -> None:
     words = BOX.words([Path("/home/ada"), Path("/scratch"), Path("/home/ada")], own_tmp=Path("/scratch/tmp"))
-    binds = ("--bind", "/apps", "--bind", "/data:/mnt:ro", "--bind", "/scratch/tmp:/tmp")
+    binds: tuple[str, ...] = ("--bind", "/apps", "--bind", "/data:/mnt:ro", "--bind", "/scratch/tmp:/tmp")
     binds += ("--bind", "/home/ada:/home/ada", "--bind", "/scratch:/scratch")
     assert words == ("/usr/bin/apptainer", "exec", "--nv", *binds, "/images/js.sif")
 
@@ -100,10 +101,10 @@ def test_what_cannot_be_entered_is_told(tmp_path: Path) -> None:
 
 def test_an_image_tells_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that a plan is made of comes back as it was, though no file of it is on the node."""
-    monkeypatch.setattr(container_software.Spark, "launcher_options", golden.OPTIONS)
+    monkeypatch.setattr(Spark, "launcher_options", golden.OPTIONS)
     for release, archives in (("4.0.1", True), ("3.5.9", False)):
         found = Software(golden.context().software.jupyter, golden.spark_software(release, archives=archives))
-        monkeypatch.setattr(container_software.apps, "get", lambda name, found=found: App(found))
+        monkeypatch.setattr(apps, "get", lambda name, found=found: App(found))
         said = container_software.tell("jupyter-spark", Settings(), {})
         answer = container_software.ask(_says(tmp_path, said), "jupyter-spark", Settings(), {})
         assert found.spark and answer.spark
