@@ -40,6 +40,13 @@ class Container:
         return (str(self.program), "exec", *self.options, *binds, str(self.image))
 
 
+def around(environment: Mapping[str, str]) -> Container | None:
+    """The container that this program itself runs in, as other nodes enter it, where both have its image."""
+    image = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
+    program = "apptainer" if "APPTAINER_CONTAINER" in environment else "singularity"
+    return Container(Path(program), Path(image)) if image else None
+
+
 def enter(container: Container, service: Service, paths: Collection[Path]) -> Service:
     """``service`` with its program in the container, where it sees ``paths`` of the node, and its own variables."""
     environment: dict[str, str | None] = {**dict.fromkeys(CLEANING), **service.environment}

@@ -6,6 +6,7 @@ Needs libraries that take memory: the process that stays for the whole session h
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ood_runtime import (
     apps,
@@ -82,27 +83,16 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
-    containers: list[Container | None] = [None]
-    provided: list[Provided] = []
-    software: list[Software] = []
-
-    def find_software() -> None:
-        provided.append(environment_software.provide(values, request.environment))
-        if values.environment.container:
-            containers[0], found = _in_container(app, provided[0], allocation)
-        else:
-            found = app.find(provided[0].settings, provided[0].environment)
-        software.append(found)
-
+    found: list[_Found] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        find_software,
+        lambda: found.append(_find(app, values, request.environment, allocation)),
     )
-    where, (base, notices) = places[0], bases[0]
-    local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
-    if software[0].spark:
+    where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
+    local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
+    if software.spark:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,
@@ -115,18 +105,26 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable, *(provided[0].notices if software[0].jupyter else ())),
-        environment=provided[0].environment if values.environment.loads else None,
+        notices=(*notices, *unusable, *(provided.notices if software.jupyter else ())),
+        environment=provided.environment if values.environment.loads else None,
     )
-    return Prepared(
-        request, app, launcher, provided[0].settings, provided[0].environment, software[0], outline, containers[0]
-    )
+    return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside)
 
 
-def _in_container(app: App, provided: Provided, allocation: Allocation) -> tuple[Container, Software]:
-    """The container of the settings, and what is in it for ``app``."""
-    found = container_software.find(provided.settings, provided.environment, allocation)
-    return found, container_software.ask(found, app.name, provided.settings, provided.environment)
+class _Found(NamedTuple):
+    """The environment of the settings, the software in it, and the container that this is in, if it is."""
+
+    provided: Provided
+    software: Software
+    container: Container | None
+
+
+def _find(app: App, values: Settings, environment: Mapping[str, str], allocation: Allocation) -> _Found:
+    provided = environment_software.provide(values, environment)
+    if values.environment.container is None:
+        return _Found(provided, app.find(provided.settings, provided.environment), None)
+    found = container_software.find(values, provided.environment, allocation)
+    return _Found(provided, container_software.ask(found, app.name, values, provided.environment), found)
 
 
 def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_runtime import gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
+from ood_runtime import container, gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
 from ood_runtime.allocation import Launch, Task
+from ood_runtime.container import Container
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import SparkWorkers
@@ -193,7 +194,7 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
     host = address(context)
     by_network = settings.network or ""
     environment: Mapping[str, str] = spark_jvm.environment(context)
-    container = context.container
+    image = _container(context)
     return RemoteWorker(
         session_id=context.grant.session_id,
         logs=context.directories.logs,
@@ -220,10 +221,8 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         exclusive=context.allocation.unlimited_memory != "free",
         share_memory=context.allocation.unlimited_memory == "part",
         # Where no scheduler has given us the nodes, others may work there too.
-        needed=(container.program, container.image)
-        if container
-        else (software.java.executable, software.spark.home, software.python),
-        container=_container_words(context),
+        needed=_needed(image) if image else (software.java.executable, software.spark.home, software.python),
+        container=image.words([context.directories.session]) if image else (),
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
         gpus=settings.gpu.enabled,
@@ -235,11 +234,14 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
     )
 
 
-def _container_words(context: Context) -> tuple[str, ...]:
+def _needed(image: Container) -> tuple[Path, ...]:
+    """What a node must have where the software is in a container; a program without a path is looked for there."""
+    return (*filter(Path.is_absolute, [image.program]), image.image)
+
+
+def _container(context: Context) -> Container | None:
     """What runs a worker in the container on its node, where the script adds the directories that it makes."""
-    if context.container is None:
-        return ()
-    return context.container.words([context.directories.session])
+    return context.container or container.around(context.environment)
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> tuple[tuple[int, int, int], ...]:

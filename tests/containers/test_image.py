@@ -25,12 +25,13 @@ LogIn = Callable[[Connection], JupyterClient]
 def run(runtime: Apptainer, *arguments: str | Path, within: float = 120) -> str:
     """What `apptainer ARGUMENTS` prints for the user of the tests; it must succeed."""
     user = user_of_tests()
+    command, environment = [str(runtime.program), *map(str, arguments)], user.environment(newest_code())
     done = subprocess.run(
-        [str(runtime.program), *map(str, arguments)], env=user.environment(newest_code()), cwd="/tmp", stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=within, check=False, **user.identity(),
+        command, env=environment, cwd="/tmp", stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=within, check=False, **user.identity(),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def test_what_is_in_the_image(runtime: Apptainer, jupyter_image: Path) -> None:
