@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 ASKED, WANTED = "print(sc.parallelize(range(1000), 4).sum())", "499500"
 SECONDS = 180
@@ -13,9 +13,13 @@ private = Path(sys.argv[1]) / "ood-runtime"
 os.environ["JUPYTER_PATH"] = str(private / "jupyter")
 os.environ["OOD_RUNTIME_PYSPARK_KERNEL"] = str(private / "pyspark_kernel.sh")
 
-manager, client = start_new_kernel(kernel_name="pyspark", startup_timeout=SECONDS)
+manager = KernelManager(kernel_name="pyspark", transport="ipc")
+manager.start_kernel()
+client = manager.client()
+client.start_channels()
 said: list[str] = []
 try:
+    client.wait_for_ready(timeout=SECONDS)
     reply = client.execute_interactive(
         ASKED, timeout=SECONDS, output_hook=lambda message: said.append(str(message["content"]))
     )

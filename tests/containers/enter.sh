@@ -5,6 +5,7 @@
 # is mounted there ends with the program, whatever happens. PROGRAM takes the place of this script, with the caller's user,
 # environment and directory, as if it were installed here. Whoever is not root makes a user namespace for that.
 set -eu
+export PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 
 if [ "${1-}" != --inside ]; then
     if [ "$(id -u)" -eq 0 ]; then exec unshare --mount -- "$0" --inside "$@"; fi
@@ -29,7 +30,6 @@ pivot_root . mnt
 umount -l /mnt
 cd "$here"
 
-export PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 if [ "$(id -u)" -eq 0 ]; then exec "$@"; fi
 # The rights in the namespace were for mounting.
 exec setpriv --inh-caps=-all --ambient-caps=-all -- "$@"
