@@ -95,6 +95,14 @@ def ask(container: Container, app: str, settings: Settings, environment: Mapping
     return _here(answer, container)
 
 
+def look(app: apps.App, settings: Settings, environment: Mapping[str, str]) -> Software:
+    """What ``app`` would use outside of any job: on this node, or in the container of the settings."""
+    if settings.environment.container is None:
+        return app.find(settings, environment)
+    nowhere = Allocation("local", "", (), Path("/"))
+    return ask(find(settings, environment, nowhere), app.name, settings, environment)
+
+
 def _here(answer: Answer, container: Container) -> Software:
     """The answer as the node's ood-runtime uses it: it looks at no file in the image, and builds nothing there."""
     software = answer.software

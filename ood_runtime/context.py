@@ -42,6 +42,13 @@ class Software:
     spark: SparkSoftware | None = None
     rstudio: RStudio | None = None
 
+    def in_words(self) -> str:
+        """The programs and their versions, for people."""
+        words = [f"Jupyter {self.jupyter.interface} {self.jupyter.version}"] if self.jupyter else []
+        words += [f"RStudio Server {self.rstudio.rserver.version}".strip()] if self.rstudio else []
+        words += [f"Spark {self.spark.spark.version}", f"Java {self.spark.java.version}"] if self.spark else []
+        return ", ".join(words)
+
 
 def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
     """How a script is run on the other nodes of a job that has none."""
