@@ -88,7 +88,7 @@ def key(java: Java, spark: Spark) -> str:
     digest.update(f"{RECIPE}\0{java.version}\0{os.path.realpath(java.home)}\0{spark.version}\0".encode())
     digest.update(_seen(java.home / "lib" / "server" / "libjvm.so"))
     # Sorted, and no finer than a second: a copy, as in the image of a container, keeps neither more.
-    for path in sorted((spark.home / "jars").iterdir()):
+    for path in sorted((spark.home / "jars").glob("*.jar")):
         digest.update(os.fsencode(path.name) + b"\0" + _seen(path))
     digest.update(os.fsencode(spark.home))
     return f"{spark.version}-java{java.major}-{digest.hexdigest()[:20]}"

@@ -93,7 +93,7 @@ def user_processes(image: Path, within: float = 5.0) -> list[str]:
         for entry in Path("/proc").iterdir():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if entry.name.isdigit() and entry.stat().st_uid == uid and (str(image) in line or "squashfuse" in line):
+                if entry.name.isdigit() and entry.stat().st_uid == uid and (image.name in line or "squashfuse" in line):
                     found.append(line)
             except (OSError, NotADirectoryError):
                 continue
