@@ -24,5 +24,6 @@ ood-runtime start "$app" --session-dir "$session" "$@" &
 started=$!
 ood-runtime wait --session-dir "$session" --pid "$started"
 case $app in
+    rstudio-spark) ;; # signed in: that is how it became ready
     jupyter-spark) /opt/ood-runtime/bin/python /opt/ood-runtime/sum.py "$session" ;;
 esac

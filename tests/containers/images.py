@@ -11,10 +11,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.standins import rserver
+from tests.standins.rserver_options import Release
 from tests.support.accounts import user_of_tests
 from tests.support.needs import missing, need
 
@@ -95,6 +98,25 @@ def image(runtime: Apptainer, name: str, *arguments: str, more: str = "") -> Pat
         log.seek(0)
         assert done.returncode == 0, f"{shlex.join(command)}\n{log.read()[-6000:]}"
     recorded.write_text(stamp)
+    return path
+
+
+def rstudio_package(release: Release) -> Path:
+    """A package like Posit's, with the stand-in for RStudio Server of this release."""
+    path, name = cache() / "house" / f"rstudio-{'.'.join(map(str, release))}.deb", "usr/lib/rstudio-server"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as staging:
+        root = Path(staging)
+        programs = rserver.install(root / name, release)
+        shutil.copytree(HERE.parent / "standins", root / name / "standin" / "tests" / "standins")
+        for program in programs.iterdir():
+            text = program.read_text().replace(str(root), "").replace(sys.executable, "/usr/bin/python3")
+            program.write_text(text.replace(repr(str(REPOSITORY)), repr(f"/{name}/standin")))
+        control = root / "DEBIAN" / "control"
+        control.parent.mkdir()
+        control.write_text("Package: rstudio-server\nVersion: 1\nArchitecture: all\nMaintainer: -\nDescription: -\n")
+        root.chmod(0o755)
+        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", root, path], check=True, capture_output=True)
     return path
 
 

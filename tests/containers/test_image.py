@@ -73,10 +73,12 @@ def test_a_session_wholly_inside(
         session.kill_remains()
 
 
-def start(runtime: Apptainer, image: Path, options: tuple[str, ...], place: Path) -> RunningSession:
-    """`apptainer run IMAGE jupyter-spark`, as somebody types it."""
+def start(
+    runtime: Apptainer, image: Path, options: tuple[str, ...], place: Path, app: str = "jupyter-spark"
+) -> RunningSession:
+    """`apptainer run IMAGE APP`, as somebody types it."""
     user, directory, output = user_of_tests(), place / "a session", place / "output"
-    command = [str(runtime.program), "run", *options, str(image), "jupyter-spark", "--session-dir", str(directory)]
+    command = [str(runtime.program), "run", *options, str(image), app, "--session-dir", str(directory)]
     with output.open("wb") as stream:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd=place,
