@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +47,9 @@ _ANSWERS = TypeAdapter(Answer)
 
 def tell(app: str, settings: Settings, environment: Mapping[str, str]) -> str:
     """The answer of this ood-runtime, which is in the image, for ``app``. Raises MissingError as the app does."""
-    found = apps.get(app).find(settings, environment)
+    # The node's ood-runtime gives RStudio a /tmp of its own, by a bind.
+    outside = settings.rstudio.model_copy(update={"isolation": "none"})
+    found = apps.get(app).find(settings.model_copy(update={"rstudio": outside}), environment)
     if found.spark is None:
         return _ANSWERS.dump_json(Answer(__version__, found)).decode()
     spark, ui_filter = found.spark.spark, found.spark.ui_filter
@@ -74,12 +77,13 @@ def find(settings: Settings, environment: Mapping[str, str], allocation: Allocat
 def ask(container: Container, app: str, settings: Settings, environment: Mapping[str, str]) -> Software:
     """What ``app`` will use in the container. Raises MissingError with what the ood-runtime in there says."""
     inner = settings.model_dump_json(exclude={"environment", "locked"}, exclude_unset=True)
-    argv = [*container.words(), "ood-runtime", "software", app]
     try:
-        done = subprocess.run(
-            argv, env=dict(environment), cwd="/", input=inner, capture_output=True, text=True,
-            timeout=_SECONDS, check=False,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="ood-") as own_tmp:  # what others have in /tmp is not in the way there
+            argv = [*container.words(own_tmp=Path(own_tmp)), "ood-runtime", "software", app]
+            done = subprocess.run(
+                argv, env=dict(environment), cwd="/", input=inner, capture_output=True, text=True,
+                timeout=_SECONDS, check=False,
+            )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingError(f"{container.image} cannot be used: {error}", remedy=_REMEDY) from error
     try:

@@ -131,8 +131,9 @@ def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
     """The services, in the container if there is one; what calls other nodes calls from this one."""
     if context.container is None:
         return plan.services
-    places, home = context.directories, context.environment.get("HOME")
-    paths = [Path(home)] if home and Path(home).is_dir() else []
+    places, jupyter = context.directories, context.settings.jupyter
+    asked = (Path(context.environment.get("HOME") or "/"), jupyter.root_dir, jupyter.config)
+    paths = [path for path in asked if path and path != Path("/") and path.exists()]
     paths += [places.session, *sorted(places.outside), context.temporary]
     return tuple(
         service if service.remote else container.enter(context.container, service, paths) for service in plan.services
