@@ -48,7 +48,7 @@ _ANSWERS = TypeAdapter(Answer)
 def tell(app: str, settings: Settings, environment: Mapping[str, str]) -> str:
     """The answer of this ood-runtime, which is in the image, for ``app``. Raises MissingError as the app does."""
     # The node's ood-runtime gives RStudio a /tmp of its own, by a bind.
-    outside = settings.rstudio.model_copy(update={"isolation": "none"})
+    outside = settings.rstudio.model_copy(update={"isolation": "none", "image": None})
     found = apps.get(app).find(settings.model_copy(update={"rstudio": outside}), environment)
     if found.spark is None:
         return _ANSWERS.dump_json(Answer(__version__, found)).decode()

@@ -190,7 +190,11 @@ def _environment_file(context: Context, more: Mapping[str, str]) -> bytes:
         **context.allocation.environment,
         **more,
     }
-    return rsession.environment_file(context.environment, ours, in_image=_rstudio(context).r is None)
+    return rsession.environment_file(context.environment, ours, in_image=_in_image(context))
+
+
+def _in_image(context: Context) -> bool:
+    return context.container is not None or _rstudio(context).r is None
 
 
 def _session_options(context: Context) -> str:
