@@ -26,8 +26,8 @@ done
 # Closed to users on a bare machine; every distribution opens it.
 if [ -e "$root/nodes/fuse" ]; then mount --bind "$root/nodes/fuse" "$root/dev/fuse"; fi
 cd "$root"
+# What is this machine's own of the rest stays below /mnt.
 pivot_root . mnt
-umount -l /mnt
 cd "$here"
 
 if [ "$(id -u)" -eq 0 ]; then exec "$@"; fi
