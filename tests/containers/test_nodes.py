@@ -51,8 +51,6 @@ def test_a_session_wholly_inside_calls_the_scheduler(cluster: Cluster, runtime: 
     }
     inside = 'set -- {start}\nwhile [ "$1" != start ]; do shift; done\nshift\n'
     inside += f'exec apptainer run {jupyter_image} "$@"'
-        f'set -- {{start}}\nwhile [ "$1" != start ]; do shift; done\nshift\nexec apptainer run {jupyter_image} "$@"'
-    )
     session = start(cluster, environment=own, script=inside)
     assert_everywhere(session, jupyter_image)
     end(session)
