@@ -88,6 +88,7 @@ def image(runtime: Apptainer, name: str, *arguments: str, more: str = "") -> Pat
         os.chown(place, user.uid, user.gid)
     house = _house()
     command = [*runtime.builder, "build", "--fakeroot", "--force", "--notest", f"--bind={house}:/mnt"]
+    command += ["--mksquashfs-args=-comp zstd -Xcompression-level 1"]  # a larger image, a minute sooner
     command += ["--build-arg", f"site={house / 'site.sh'}", *arguments, str(path), f"singularity/{name}.def"]
     environment = user.environment({"TMPDIR": str(building), "APPTAINER_TMPDIR": str(building)})
     with (cache() / f"{name}.log").open("w+") as log:
