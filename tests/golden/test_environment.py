@@ -14,7 +14,8 @@ from tests.support.needs import need
 _ALL = {
     "purge": True,
     "collection": "my collection",
-    "modules": ["python/3.12", "it's mine"],
+    "modules": ["python/3.12"],
+    "more_modules": ["it's mine"],
     "conda": "~/envs/my env",
     "venv": "/home/ada/a venv",
     "shell": "export A='b c'\nsource /apps/set-up.sh",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import sysconfig
@@ -21,7 +20,7 @@ from tests.support.running import RunningSession
 
 pytestmark = pytest.mark.integration
 
-ODD = 'it\'s "odd"\n$HOME `id` ü'
+ODD = 'it\'s "odd" $HOME `id` \\ ü'
 # What a Python sees: here that of the notebook, and those of executors.
 LOOK = """import json, os, sys
 def look(_):
@@ -98,8 +97,9 @@ def test_a_changed_line_reaches_all_parts(scene: Scene) -> None:
         assert json.dumps(scene.python(version)) in text  # of the kernel Python 3
         for line in ("jupyter: inherited", "spark-worker: inherited", "kernels and terminals of Jupyter: inherited"):
             assert f"\n{line}\n" in text
-    other = plans[0].replace("python 1/", "python 2/").replace("python/1", "python/2").replace("_MODULE=1", "_MODULE=2")
-    assert without_what_is_drawn(other) == without_what_is_drawn(plans[1])
+    first, second = plans
+    assert not [text for text in ("python/2", "python 2/") if text in first]
+    assert not [text for text in ("python/1", "python 1/") if text in second]
 
 
 def test_what_is_not_there_is_told_before_anything_starts(scene: Scene) -> None:
@@ -113,23 +113,17 @@ def test_what_is_not_there_is_told_before_anything_starts(scene: Scene) -> None:
             "/no/where is not",
         ):
             assert words in session.output()
-        assert session.status()["state"] == "failed"
-        assert not (session.directory / "ood-runtime").exists()
+        assert not session.directory.exists()
 
 
 def plan(scene: Scene, version: str) -> str:
     command = [sys.executable, "-m", "ood_runtime", "plan", "jupyter-spark", *scene.settings(version)]
     done = subprocess.run(
-        command, cwd=scene.at.root, env=environment(scene.at, scene.modules.environment), capture_output=True, text=True,
+        command, cwd=scene.at.root, env=environment(scene.at, scene.modules.environment), capture_output=True,
         check=False, **user_of_tests().identity(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def without_what_is_drawn(text: str) -> str:
-    """A plan without ports, salts, and what remembers which modules were loaded how."""
-    return re.sub(r"\b[23]\d{4}\b|__LMOD_\w+=.*|_ModuleTable\w+=.*", "", text)
+    return str(done.stdout.decode())
 
 
 def environment_of(session: RunningSession, service: str) -> dict[str, str]:
