@@ -199,11 +199,15 @@ def test_conda_is_found(way: str, tmp_path: Path) -> None:
 def test_conda_environments_with_odd_names(tmp_path: Path) -> None:
     installed = conda.install(tmp_path / "conda")
     before = job(None, tmp_path, CONDA_EXE=str(installed.program))
-    for name in ("blanks in it", "it's", 'a "quoted" one', "$HOME;`id`", "ümläut"):
+    for name in ("blanks in it", "semi;colon", "ümläut"):
         installed.environment(name, WHO=name)
         assert load({"conda": name}, before)["WHO"] == name
-    prefix = installed.environment(str(tmp_path / "else where" / "it's"), WHO="by path")
-    assert load({"conda": str(prefix)}, before)["WHO"] == "by path"
+    prefix = installed.environment(str(tmp_path / "else where" / "päth"), WHO="by path")
+    assert load({"conda": f"{prefix}/"}, before)["WHO"] == "by path"
+    # conda itself cannot do it, and does not say so.
+    installed.environment("it's")
+    said = errors({"conda": "it's"}, before)
+    assert "conda activate it's has failed: another environment is active; it said:" in said
 
 
 def test_conda_comes_with_a_module(modules: Modules, tmp_path: Path) -> None:
