@@ -2,8 +2,8 @@
 
 It keeps to what shells see of them, as conda 25 was seen to do it: the file etc/profile.d/conda.sh with the function
 `conda`, `conda shell.bash hook`, `conda shell.posix activate` that prints what the function evaluates (PATH,
-CONDA_PREFIX, CONDA_DEFAULT_ENV and CONDA_SHLVL, then the files of the environment's etc/conda/activate.d; between single
-quotes, as they are), `env list --json`, and micromamba's `shell hook` and `shell activate`. It lacks everything else:
+CONDA_PREFIX, CONDA_DEFAULT_ENV and CONDA_SHLVL, then the files of etc/conda/activate.d there; between single quotes,
+as they are), `env list --json`, and micromamba's `shell hook` and `shell activate`. It lacks everything else:
 packages, solvers, stacking, deactivation, configuration; and the Python of an environment is a link to another one.
 """
 
