@@ -9,7 +9,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home
+from ood_runtime import jupyter_home, shell_variables
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
@@ -21,6 +21,7 @@ from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 
 PORT = "jupyter"
+_TERMINAL = "jupyter/terminal.sh"
 SECRETS = {"password": "password", "salt": "hexadecimal", "xsrf": "hexadecimal"}
 
 
@@ -68,6 +69,9 @@ def server(
         *(file for kernel in kernels for file in _kernelspec(kernel)),
         *_python_kernelspec(_jupyter(context).kernel_python),
     ]
+    if context.loaded:
+        names = filter(shell_variables.settable, context.loaded)
+        files.append(File(_TERMINAL, render("terminal.sh.j2", names=sorted(names))))
     grant = context.grant
     return Part(
         files=tuple(files),
@@ -140,13 +144,22 @@ def _config(context: Context) -> str:
         root_dir=str(_root_directory(context)),
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
-        terminal_shell=settings.shell or ("/bin/bash" if context.container else _login_shell()),
+        terminal_command=_terminal(context),
         workspaces_dir=str(_session_workspaces(context)) if settings.workspace == "session" else None,
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
         allow_root=context.allow_root,
         certfile=None,
     )
+
+
+def _terminal(context: Context) -> list[str]:
+    """What runs in a terminal: a login shell; a bash that still has the environment of the settings after a login."""
+    own = "/bin/bash" if context.container else _login_shell()  # an image need not have that of the login
+    shell = context.settings.jupyter.shell or own
+    if context.loaded and Path(shell).name == "bash":
+        return [shell, "--rcfile", str(context.directories.private / _TERMINAL), "-i"]
+    return [shell, "-l"]
 
 
 def _session_workspaces(context: Context) -> Path:

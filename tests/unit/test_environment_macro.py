@@ -20,7 +20,7 @@ module() {
         LOADEDMODULES=$LOADEDMODULES:$name
     done
 }
-conda() { printf 'conda<%s>' "$@" >>"$LOG"; echo >>"$LOG"; [ "$2" != none ]; }
+conda() { printf 'conda<%s>' "$@" >>"$LOG"; echo >>"$LOG"; CONDA_DEFAULT_ENV=$2; [ "$2" != none ]; }
 export -f module conda
 """
 
