@@ -191,22 +191,20 @@ def _launcher(context: Context, launch: Launch, *, alone: bool) -> Service:
 
 def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> RemoteWorker:
     settings, software = context.settings.spark, spark_software(context)
-    host = address(context)
     by_network = settings.network or ""
-    environment: Mapping[str, str] = spark_jvm.environment(context)
     image = _container(context)
     return RemoteWorker(
         session_id=context.grant.session_id,
         logs=context.directories.logs,
         trouble=_trouble(context),
         environment_file=context.directories.private / _ENVIRONMENT,
-        environment=environment,
+        environment=spark_jvm.environment(context),
         umask=context.umask,
         java=Path(spark_jvm.executable(context)),
         options=context.directories.private / _REMOTE_OPTIONS,
         main=_MAIN,
         program=_last_arguments(context),
-        master_host=host,
+        master_host=address(context),
         # That of its web interface, which is opened when it can take workers.
         master_port=context.grant.ports["spark_master_ui"],
         executor_cores=sizes.executor_cores,
