@@ -128,7 +128,7 @@ def newest_code() -> Mapping[str, str]:
 
 def _stamp(name: str, *arguments: str) -> str:
     digest = hashlib.sha256(repr((name, arguments)).encode())
-    for file in sorted([REPOSITORY / "pyproject.toml", *SINGULARITY.iterdir()]):
+    for file in sorted({REPOSITORY / "pyproject.toml", *SINGULARITY.iterdir()} - {SINGULARITY / "README.md"}):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
