@@ -16,7 +16,7 @@ PREFIXES = ("APPTAINERENV_", "SINGULARITYENV_")
 # With these of a user's own, the session would lose sight of its own processes.
 CLEANING = ("APPTAINER_CLEANENV", "SINGULARITY_CLEANENV")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN = re.compile(r'[^,:"\\\s]+(:[^,:"\\\s]+(:r[ow])?)?')
+_PLAIN = re.compile(r'[^,:"\\\r\n]+(:[^,:"\\\r\n]+(:r[ow])?)?')
 # SOURCE[:PLACE[:ro]]; a colon or a comma in a path cannot be written that way.
 _BIND = re.compile(r"(?P<source>[^:]+)(:(?P<place>[^:]+))?(:(?P<mode>ro|rw))?")
 

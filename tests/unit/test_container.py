@@ -47,7 +47,8 @@ def test_odd_names_are_bound_as_they_are(name: str) -> None:
     [
         ("/apps", ("--bind", "/apps")),
         ("/apps:/opt/apps:ro", ("--bind", "/apps:/opt/apps:ro")),
-        ("/my apps", ("--mount", '"type=bind","source=/my apps","destination=/my apps"')),
+        ("/my apps", ("--bind", "/my apps")),
+        ('/my "apps"', ("--mount", '"type=bind","source=/my ""apps""","destination=/my ""apps"""')),
         ("/a,b:/c d:ro", ("--mount", '"type=bind","source=/a,b","destination=/c d","ro"')),
     ],
 )
