@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SINGULARITY = REPOSITORY / "singularity"
 BUILT_WITHIN = 1200.0  # seconds, on a slow network
-_OUR_CODE = "/opt/ood-runtime/lib/python3.13/site-packages/ood_runtime"
+_SITE_PACKAGES = "/opt/ood-runtime/lib/python3.13/site-packages"
 # What sites and machines need to reach their registries; it comes in by the build argument `site`.
 _REGISTRY = re.compile(r"PIP_\w+|SSL_CERT_FILE|https?_proxy|no_proxy")
 
@@ -123,7 +123,8 @@ def rstudio_package(release: Release) -> Path:
 
 def newest_code() -> Mapping[str, str]:
     """The variable with which Apptainer shows the code of this tree in the place of the image's."""
-    return {"APPTAINER_BINDPATH": f"{REPOSITORY / 'ood_runtime'}:{_OUR_CODE}"}
+    binds = (f"{REPOSITORY / name}:{_SITE_PACKAGES}/{name}" for name in ("ood_runtime", "kernelspecs"))
+    return {"APPTAINER_BINDPATH": ",".join(binds)}
 
 
 def _stamp(name: str, *arguments: str) -> str:

@@ -26,13 +26,12 @@ def test_all_parts_run_in_the_image(
     log_in_to: Callable[[Connection], JupyterClient],
     short_tmp: Path,
 ) -> None:
-    (short_tmp / "a, b:c").mkdir(mode=0o755)
     (short_tmp / "word").write_text("bound")
     session = start_session(
         "jupyter-spark",
         "--set", f"environment.container={jupyter_image}",
         "--set", f"environment.binds=[\"{short_tmp}/word:/data of the site/word:ro\"]",
-        directory=short_tmp / "a, b:c" / "session",
+        directory=short_tmp / 'it\'s a "session", too',
         env={"PATH": runtime.search, "SITE_WORD": "of the job", "JAVA_HOME": "/of a module", **newest_code()},
     )  # fmt: skip
     client = log_in_to(session.connection())
