@@ -104,6 +104,7 @@ def script(worker: RemoteWorker) -> str:
     values["memory_key"] = "MemTotal:" if worker.exclusive else "MemAvailable:"
     # Each node has its own.
     own = re.compile(_OURS)
+    values["last_signal"] = "TERM" if worker.container else "KILL"
     values |= {"prefixes": container.PREFIXES, "cleaning": container.CLEANING}
     values["environment"] = {name: value for name, value in worker.environment.items() if not own.fullmatch(name)}
     return render("spark_remote_worker.sh.j2", **values)
