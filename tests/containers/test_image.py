@@ -75,9 +75,10 @@ def test_a_session_wholly_inside(
         if end is signal.SIGTERM:
             session.assert_nothing_left()
         else:
+            # The session ends in order, or with its process 1.
+            assert not gone(session.processes)
             end_what_mounts(jupyter_image)
-        assert not user_processes(jupyter_image)
-        assert not session.processes()
+        assert not gone(lambda: user_processes(jupyter_image))
         assert mounts() == before
     finally:
         session.kill_remains()
@@ -98,29 +99,31 @@ def start(
 
 
 def end_what_mounts(image: Path) -> None:
-    """An Apptainer that is killed leaves what mounts the image, for the scheduler to kill; nothing else is left."""
+    """An Apptainer that is killed leaves what mounts the image, for the scheduler to kill."""
+    for pid, line in user_processes(image).items():
+        if "squashfuse" in line:
+            os.kill(pid, signal.SIGTERM)
+
+
+def gone(look: Callable[[], dict[int, str]]) -> dict[int, str]:
+    """The processes that ``look`` still finds after a while; none as soon as it finds none."""
     deadline = time.monotonic() + STOPPED_WITHIN
-    while any("squashfuse" not in line for line in user_processes(image, 0).values()) and time.monotonic() < deadline:
+    while (found := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for pid in user_processes(image, 0):
-        os.kill(pid, signal.SIGTERM)
+    return found
 
 
-def user_processes(image: Path, within: float = 5.0) -> dict[int, str]:
-    """What runs of the user of the tests that has to do with the image, after so many seconds at most, by pid."""
-    uid, deadline = user_of_tests().uid, time.monotonic() + within
-    while True:
-        found = {}
-        for entry in Path("/proc").iterdir():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if entry.name.isdigit() and entry.stat().st_uid == uid and (image.name in line or "squashfuse" in line):
-                    found[int(entry.name)] = line
-            except (OSError, NotADirectoryError):
-                continue
-        if not found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.1)
+def user_processes(image: Path) -> dict[int, str]:
+    """What runs of the user of the tests that has to do with the image: command lines by pid."""
+    found, uid = {}, user_of_tests().uid
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if entry.name.isdigit() and entry.stat().st_uid == uid and (image.name in line or "squashfuse" in line):
+                found[int(entry.name)] = line
+        except (OSError, NotADirectoryError):
+            continue
+    return found
 
 
 def mounts() -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import StartSession
 from tests.containers.images import Apptainer, newest_code
-from tests.containers.test_image import SUM, user_processes
+from tests.containers.test_image import SUM, gone, user_processes
 from tests.support.jupyter import Connection, JupyterClient
 
 pytestmark = [pytest.mark.root, pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -49,4 +49,4 @@ def test_all_parts_run_in_the_image(
         session.wait()
     else:
         assert session.stop() == 128 + signal.SIGTERM
-    assert not user_processes(jupyter_image)
+    assert not gone(lambda: user_processes(jupyter_image))

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartSession
 from tests.containers import images
 from tests.containers.images import Apptainer, newest_code
-from tests.containers.test_image import run, start, user_processes
+from tests.containers.test_image import gone, run, start, user_processes
 from tests.integration.test_r_with_spark import CLIENT, SAID, SUM
 from tests.standins.rserver_options import Release
 from tests.support.rstudio import RStudioClient
@@ -49,7 +49,7 @@ def test_a_session_wholly_inside(runtime: Apptainer, rstudio_image: Path, short_
         session.process.send_signal(signal.SIGTERM)
         session.wait()
         session.assert_nothing_left()
-        assert not user_processes(rstudio_image)
+        assert not gone(lambda: user_processes(rstudio_image))
     finally:
         session.kill_remains()
 
