@@ -10,6 +10,7 @@ from tests.conftest import StartSession
 from tests.containers.images import Apptainer, newest_code
 from tests.containers.test_image import SUM, gone, user_processes
 from tests.support.jupyter import Connection, JupyterClient
+from tests.support.running import RunningSession
 
 pytestmark = [pytest.mark.root, pytest.mark.integration, pytest.mark.timeout(1800)]
 
@@ -34,7 +35,18 @@ def test_all_parts_run_in_the_image(
         directory=short_tmp / 'it\'s a "session", too',
         env={"PATH": runtime.search, "SITE_WORD": "of the job", "JAVA_HOME": "/of a module", **newest_code()},
     )  # fmt: skip
-    client = log_in_to(session.connection())
+    connection = session.connection()
+    if end is signal.SIGKILL:
+        look(session, log_in_to(connection))
+        session.process.kill()
+        session.wait()
+    else:
+        assert session.stop() == 128 + signal.SIGTERM
+    assert not gone(lambda: user_processes(jupyter_image))
+
+
+def look(session: RunningSession, client: JupyterClient) -> None:
+    """The notebook, its executors and all programs are the image's, and see what is bound and what the job has."""
     kernel = client.start_kernel()
     assert client.run(kernel, SUM).strip() == "499500"
     assert client.run(kernel, WHERE).strip() == "('/opt/ood-runtime', 'of the job', 'bound')"
@@ -44,9 +56,3 @@ def test_all_parts_run_in_the_image(
         line for line in lines if line.startswith("/opt/ood-runtime/java/bin/java") or " /opt/ood-runtime/" in line
     ]
     assert len(inside) >= 4, lines
-    if end is signal.SIGKILL:
-        session.process.kill()
-        session.wait()
-    else:
-        assert session.stop() == 128 + signal.SIGTERM
-    assert not gone(lambda: user_processes(jupyter_image))
