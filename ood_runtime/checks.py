@@ -57,7 +57,7 @@ class Checks:
         for state in self._states:
             if time.monotonic() >= state.look_at:
                 answer = self._look(state, given_up, state.check.again_seconds)
-                if not answer.workers or answer.workers[0] < answer.workers[1]:
+                if not answer.ready or (answer.workers and answer.workers[0] < answer.workers[1]):
                     state.look_at = time.monotonic() + min(_INCOMPLETE_SECONDS, state.check.again_seconds)
 
     def look_soon(self) -> None:
@@ -86,5 +86,6 @@ class Checks:
 
     def _tell(self, state: _State, answer: Answer) -> None:
         if answer.workers:
-            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
+            workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
+            self._status.cluster(workers, answer.applications)
         self._status.service(state.check.name, "ready" if state.ready else "starting", detail=answer.detail)
