@@ -2,12 +2,12 @@
 
 import sys
 
-from ood_runtime import java, spark_driver, spark_jvm, spark_observed, spark_properties, spark_workers
+from ood_runtime import java, spark_driver, spark_jvm, spark_observed, spark_properties, spark_workers, ui_filter
 from ood_runtime.context import Context
 from ood_runtime.event_logs import EventLogs
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import Listening
-from ood_runtime.render import properties_file
+from ood_runtime.render import properties_file, render
 from ood_runtime.service import Check, Service
 from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
@@ -37,6 +37,7 @@ def cluster(context: Context) -> Part:
         files.append(File("spark/java/bin/java", java.shim(software.java), executable=True))
     if software.ui_filter:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
+    files += _metrics(context)
     return Part(
         files=tuple(files),
         # Spark 3.5 makes none of these, or not their parents.
@@ -84,6 +85,20 @@ def _event_logs(context: Context) -> Part:
         again_seconds=_EVENT_LOG_SECONDS,
     )
     return Part(directories=(directory,), checks=(check,))
+
+
+def _metrics(context: Context) -> list[File]:
+    """What a Prometheus needs that asks the master: where it is, and what opens it."""
+    if context.settings.spark.metrics != "prometheus":
+        return []
+    opening = ui_filter.authorization(spark_software(context).spark.release, context.grant.secrets["spark_ui"])
+    token = File("spark/metrics-token", opening.reveal().removeprefix("Bearer "), secret=True)
+    config = render(
+        "prometheus.yml.j2",
+        target=f"{address(context)}:{context.grant.ports['spark_master_ui']}",
+        token_file=str(context.directories.private / token.name),
+    )
+    return [token, File("spark/prometheus.yml", config)]
 
 
 def _archive_builder(context: Context) -> tuple[Service, ...]:

@@ -48,7 +48,7 @@ _METRICS = {
     "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
     "spark.metrics.conf.master.sink.prometheusServlet.path": "/metrics/master/prometheus",
     "spark.metrics.conf.applications.sink.prometheusServlet.path": "/metrics/applications/prometheus",
-    # Without the identifier of the application names are the same in each.
-    "spark.metrics.namespace": "${spark.app.name}",
+    # Not the identifier of the application, which would give the metrics of each one names of their own.
+    "spark.metrics.namespace": "spark",
     "spark.ui.prometheus.enabled": "true",
 }

@@ -148,6 +148,8 @@ CONTEXTS = {
                 "cores_per_application": 2,
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
+                "event_logs": {"enabled": True, "limit": "100m"},
+                "metrics": "prometheus",
             }
         },
         archives=True,
@@ -338,7 +340,8 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
 
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
-    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
+    spark = {"spark/spark.conf", "spark/environment.sh", "spark/metrics-token"}
+    assert held <= {"jupyter/jupyter_config.py", *spark, *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 

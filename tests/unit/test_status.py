@@ -4,7 +4,9 @@ import io
 import json
 import os
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,7 +57,7 @@ def test_ready_again_keeps_the_time(state: Status) -> None:
 
 def test_what_is_used_is_written_now_and_then_and_is_no_event(state: Status, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(status.time, "monotonic", lambda: now)
+    monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
     state.phase(READY, "ready")
     before = events(state)
 

@@ -1,0 +1,221 @@
+"""A session that is watched while it computes, and looked at when it is over: by its owner, and by nobody else."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+import psutil
+import pytest
+import requests
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from ood_runtime.ports import listeners
+from tests.support.accounts import user_of_tests
+from tests.support.faults import Place, command, environment, launched, place, soon
+from tests.support.jupyter import JupyterClient, log_in
+from tests.support.needs import need_spark35
+from tests.support.running import RunningSession
+
+pytestmark = pytest.mark.integration
+
+APPLICATION = 'a "name" of <b>mine</b>'
+NOTEBOOK = f"""
+sc.stop()
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.appName({APPLICATION!r}).getOrCreate()
+sc = spark.sparkContext
+print(sc.parallelize(range(1000), 2).sum(), spark.range(100).selectExpr("sum(id)").collect()[0][0])
+print(sc.uiWebUrl)
+"""
+SETTINGS = ("spark.event_logs.enabled=true", "spark.metrics=prometheus", "spark.executor.idle_seconds=600")
+
+
+@dataclass(frozen=True)
+class Over:
+    """A session that is over, and what was seen while it ran."""
+
+    at: Place
+    directory: Path
+    shown: str
+    state: dict[str, object]
+    metrics: dict[str, tuple[int, str, int]]
+
+
+def seen(session: RunningSession, client: JupyterClient, kernel: str, at: Place) -> Over:
+    """Compute, and look at what the session says of it."""
+    *_, ui = client.run(kernel, NOTEBOOK).split()
+    soon(lambda: busy(session), "word of the cores in use")
+    config = yaml.safe_load((session.directory / "ood-runtime/spark/prometheus.yml").read_text())
+    pages = [
+        (job["static_configs"][0]["targets"][0], job["metrics_path"], job["authorization"]["credentials_file"])
+        for job in config["scrape_configs"]
+    ]
+    driver, token_file = ui.removeprefix("http://"), pages[0][2]
+    pages += [(driver, path, token_file) for path in ("/metrics/executors/prometheus/", "/metrics/prometheus/")]
+    metrics = {}
+    for target, path, file in pages:
+        header = {"Authorization": f"Bearer {Path(file).read_text()}"}
+        owner = requests.get(f"http://{target}{path}", headers=header, timeout=20)
+        stranger = requests.get(f"http://{target}{path}", timeout=20)
+        metrics[path] = (owner.status_code, owner.text, stranger.status_code)
+    shown = command(at, "status", session.directory).stdout
+    told = json.loads(command(at, "status", session.directory, "--json").stdout)
+    return Over(at, session.directory, shown, told, metrics)
+
+
+def busy(session: RunningSession) -> bool:
+    workers, applications = session.status()["workers"], session.status()["applications"]
+    assert isinstance(workers, dict)
+    assert isinstance(applications, list)
+    named = [application["name"] for application in applications if application["cores"]]
+    return named == [APPLICATION] and all(worker["executors"] == 1 for worker in workers["each"])
+
+
+@pytest.fixture(scope="module")
+def over() -> Iterator[Over]:
+    flags = [word for setting in SETTINGS for word in ("--set", setting)]
+    with place() as at:
+        with launched(at, "jupyter-spark", *flags, directory=at.root / "it's a%20session") as session:
+            client = log_in(session.connection())
+            found = seen(session, client, client.start_kernel(), at)
+            client.close()
+        yield found
+
+
+def test_status_shows_who_uses_what(over: Over) -> None:
+    text = re.sub(r" +", " ", over.shown)
+    workers, applications = over.state["workers"], over.state["applications"]
+    assert isinstance(workers, dict)
+    assert isinstance(applications, list)
+    (worker,) = workers["each"]
+    cores = worker["cores"]
+    assert (worker["cores_used"], worker["memory_used"], worker["memory"]) == (cores, 512 << 20, 1 << 30)
+    assert f"alive {cores}/{cores} 0.5/1.0 1\n" in text
+    assert f" {APPLICATION} running {cores} " in text
+    (application,) = applications
+    assert (application["cores"], application["executor_memory"]) == (cores, 512 << 20)
+    assert abs(application["started_at"] - time.time()) < 600
+
+
+def test_metrics_are_for_who_has_the_token(over: Over) -> None:
+    names = set()
+    for path, (owner, text, stranger) in over.metrics.items():
+        assert (owner, stranger) == (200, 403), path
+        lines = text.replace(APPLICATION, "x")  # which Spark does not quote
+        names |= {family.name for family in text_string_to_metric_families(lines)}
+    assert {"metrics_executor_totalCores", "metrics_master_aliveWorkers_Number"} <= names
+    assert any(name.startswith("metrics_spark_driver_DAGScheduler") for name in names)
+    assert not list(over.directory.rglob("metrics-token")), "erased with the session"
+
+
+def test_event_logs_are_whole_and_for_the_owner_only(over: Over) -> None:
+    logs = over.directory / "spark-events"
+    assert stat.S_IMODE(logs.stat().st_mode) == 0o700
+    names = [path.name for path in logs.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert len([name for name in names if name.startswith("events_1_") and name.endswith(".zstd")]) == 2
+    assert len([name for name in names if re.fullmatch(r"appstatus_app-\d+-\d+", name)]) == 2, "both are over"
+
+
+# --- afterwards ---
+
+
+@dataclass
+class History:
+    """`ood-runtime history`, and the way in."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+    secret: str
+
+    def log_in(self, secret: str) -> requests.Session:
+        """A browser that has sent the form."""
+        browser = requests.Session()
+        page = browser.get(self.address, timeout=20)
+        assert (page.status_code, page.headers["Cache-Control"]) == (403, "no-store")
+        (action,) = re.findall(r'action="([^"]+)"', page.text)
+        browser.post(urljoin(self.address, action), data={"secret": secret}, allow_redirects=False, timeout=20)
+        return browser
+
+
+@contextmanager
+def history(over: Over, home: str | None) -> Iterator[History]:
+    file = over.at.root / "secret"
+    call = [sys.executable, "-m", "ood_runtime", "history", str(over.directory), "--secret-file", str(file)]
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=over.at.root,
+        env=environment(over.at, {"SPARK_HOME": home}), **user_of_tests().identity(),
+    )  # fmt: skip
+    try:
+        soon(lambda: file.exists() or process.poll() is not None, "secret", 90)
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        words = yaml.safe_load(file.read_text())
+        yield History(process, words["address"], words["secret"])
+    finally:
+        process.kill()
+        process.communicate()
+        file.unlink(missing_ok=True)
+
+
+def end(shown: History, over: Over) -> None:
+    """End it as people do: nothing is left."""
+    shown.process.send_signal(signal.SIGINT)
+    output, _ = shown.process.communicate(timeout=20)
+    assert shown.process.returncode == 130, output
+    assert shown.secret not in output
+    assert not (over.at.root / "secret").exists()
+    assert over.at.left() == []
+
+
+@pytest.mark.parametrize("release", ["4", "3.5"])
+def test_the_history_is_for_who_has_the_secret(over: Over, release: str) -> None:
+    home = str(need_spark35()) if release == "3.5" else None
+    with history(over, home) as shown:
+        owner, stranger = shown.log_in(shown.secret), shown.log_in(shown.secret[:-1])
+        (java,) = psutil.Process(shown.process.pid).children()
+        ports = {one.laddr.port for one in java.net_connections() if one.status == psutil.CONN_LISTEN}
+        assert {one.laddr.ip.removeprefix("::ffff:") for one in java.net_connections()} == {"127.0.0.1"}
+        for process in (java, psutil.Process(shown.process.pid)):
+            assert shown.secret not in " ".join(process.cmdline())
+        listed = owner.get(f"{shown.address}api/v1/applications", timeout=60).json()
+        (ours,) = [entry for entry in listed if entry["name"] == APPLICATION]
+        assert ours["attempts"][0]["completed"] is True
+        pages = ["", f"history/{ours['id']}", f"history/{ours['id']}/SQL/", f"history/{ours['id']}/executors/"]
+        for page in pages:
+            answer = owner.get(f"{shown.address}{page}", timeout=60)
+            assert answer.status_code == 200, (page, answer.text)
+            assert answer.url.startswith(shown.address), "redirects stay inside"
+            links = re.findall(r"(?:href|src)=\"(/[^\"]*)\"", answer.text)
+            assert links
+            outside = [link for link in links if not urljoin(shown.address, link).startswith(shown.address)]
+            assert outside == [], page
+            assert stranger.get(f"{shown.address}{page}", timeout=20).status_code == 403
+            assert "app-" not in stranger.get(f"{shown.address}{page}", timeout=20).text
+        assert requests.get(urljoin(shown.address, "/"), timeout=20).status_code == 404
+        for port in ports:
+            assert requests.get(f"http://127.0.0.1:{port}/api/v1/applications", timeout=20).status_code == 403
+        end(shown, over)
+    assert not psutil.pid_exists(java.pid)
+    assert not any(listeners(port) for port in ports)
+
+
+def test_a_history_that_is_killed_takes_its_java_with_it(over: Over) -> None:
+    with history(over, None) as shown:
+        (java,) = psutil.Process(shown.process.pid).children()
+        (left,) = over.at.left()
+        assert not any("secretKey" in path.read_text() for path in left.glob("*.conf")), "read, and removed"
+        os.kill(shown.process.pid, signal.SIGKILL)
+        soon(lambda: not psutil.pid_exists(java.pid), "end of Java")
+    shutil.rmtree(left)
