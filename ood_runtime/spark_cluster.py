@@ -83,6 +83,7 @@ def _event_logs(context: Context) -> Part:
         log=f"logs/{MASTER}.log",
         after=(MASTER,),
         again_seconds=_EVENT_LOG_SECONDS,
+        essential=False,
     )
     return Part(directories=(directory,), checks=(check,))
 
