@@ -9,6 +9,7 @@ import click
 _LINES = 20
 _NARROWEST = 8  # columns that a name keeps, however narrow the terminal is
 _GAP = "  "
+_COLOURS = {"alive": "green", "running": "green", "lost": "red"}
 GIB = 1 << 30
 
 
@@ -20,6 +21,13 @@ def lines(state: dict[str, Any], now: float, width: int) -> list[str]:
         return []
     workers = (state.get("workers") or {}).get("each") or []
     return [*_workers(workers, width), *_applications(state.get("applications") or [], now, width)]
+
+
+def in_use(state: dict[str, Any]) -> str:
+    """How many of the cluster's cores are in use, in words; nothing where it has none."""
+    workers = [worker for worker in (state.get("workers") or {}).get("each") or [] if worker["alive"]]
+    cores = sum(worker["cores"] for worker in workers)
+    return f"{sum(worker.get('cores_used', 0) for worker in workers)} of {cores} cores in use" if cores else ""
 
 
 def _workers(workers: Sequence[dict[str, Any]], width: int) -> list[str]:
@@ -77,7 +85,8 @@ def _cell(text: str, width: int) -> str:
     """``text`` in so many columns; what is a number or a share of one is on the right."""
     cut = _cut(text, width)
     fill = " " * (width - columns(cut))
-    styled = click.style(cut, fg={"alive": "green", "running": "green", "lost": "red"}.get(text))
+    colour = _COLOURS.get(text)
+    styled = click.style(cut, fg=colour) if colour else cut
     return fill + styled if text[:1].isdigit() and text.strip("0123456789./") == "" else styled + fill
 
 

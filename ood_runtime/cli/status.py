@@ -110,7 +110,10 @@ def _times(state: dict[str, Any], now: float) -> str:
 
 def _workers(state: dict[str, Any]) -> str:
     workers = state.get("workers") if not state["ended_at"] else None
-    return f", {workers['ready']} of {workers['wanted']} Spark workers" if workers else ""
+    counted = (
+        [f"{workers['ready']} of {workers['wanted']} Spark workers", cluster_table.in_use(state)] if workers else []
+    )
+    return "".join(f", {words}" for words in counted if words)
 
 
 def _bar(done: int, of: int) -> str:

@@ -42,6 +42,12 @@ def test_what_is_used_of_each_worker_and_by_whom() -> None:
     ]
 
 
+def test_cores_in_use_are_those_of_workers_that_live() -> None:
+    assert cluster_table.in_use(state(worker(0, "a"), worker(1, "b"), worker(2, "c", alive=False))) == (
+        "6 of 8 cores in use"
+    )
+
+
 def test_gpus_are_a_column_where_there_are_any() -> None:
     shown = lines(state(worker(0, "n0", gpus=2, gpus_used=1), worker(1, "n1")))
     assert shown[1].split()[-2:] == ["GPUS", "EXECUTORS"]
@@ -60,6 +66,8 @@ def test_a_session_without_a_cluster_or_with_one_no_more() -> None:
     assert lines({"ended_at": None, "workers": None}) == [], "a session of an older release"
     assert lines({**state(worker(0, "n0")), "ended_at": 5.0}) == []
     older = {"rank": 0, "host": "n0", "alive": True, "cores": 4, "memory": GIB}
+    assert cluster_table.in_use(state(older)) == "0 of 4 cores in use"
+    assert cluster_table.in_use({"workers": None}) == cluster_table.in_use({"workers": {"ready": 0}}) == ""
     assert lines(state(older))[2].split() == ["0", "n0", "alive", "0/4", "0.0/1.0", "?"]
 
 
