@@ -1,13 +1,17 @@
 """The way in to a history server: a page that asks for the secret of this run, at a path that only its owner knows."""
 
 import asyncio
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
-from tornado import httpserver, netutil, web
+from tornado import httpserver, web
 
 from ood_runtime import gateway_server
+from ood_runtime.errors import SettingsError
 from ood_runtime.forwarding import Forwarder, Target
 from ood_runtime.history_server import HistoryServer
 from ood_runtime.secret import Secret
@@ -44,13 +48,25 @@ class Entrance(gateway_server.Entrance):
         self.finish(page.replace("ACTION", f"{self._base}{gateway_server.LOGIN}"))
 
 
-def listen(address: str, port: int, base: str, secret: Secret, server: HistoryServer) -> int:
-    """Open the way in, and give its port, which is ``port`` if that is not 0. Raises OSError when it is taken."""
+@contextmanager
+def opened(port: int, base: str, secret: Secret, server: HistoryServer) -> Iterator[int]:
+    """Open the way in on loopback, and give its port, which is ``port`` if that is not 0.
+
+    Raises SettingsError when it is taken.
+    """
     target = Target("127.0.0.1", server.port, base, {"Authorization": server.authorization.reveal()})
     own: dict[str, Any] = {"secret": secret.reveal(), "prefix": base, "forwarder": Forwarder(target)}
-    sockets = netutil.bind_sockets(port, address)
-    httpserver.HTTPServer(web.Application([(r".*", Entrance, own)], compress_response=False)).add_sockets(sockets)
-    return int(sockets[0].getsockname()[1])
+    entrance = httpserver.HTTPServer(web.Application([(r".*", Entrance, own)], compress_response=False))
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise SettingsError(f"cannot listen on port {port}: {error.strerror}", remedy="name another --port") from error
+    listening.setblocking(False)
+    entrance.add_socket(listening)
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        entrance.stop()
 
 
 async def until_end(process: "subprocess.Popen[bytes]") -> int:

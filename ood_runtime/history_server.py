@@ -30,7 +30,7 @@ from ood_runtime.settings.sizes import GIB
 
 _MAIN = "org.apache.spark.deploy.history.HistoryServer"
 _NAME = "history-server"
-_LOG = re.compile(r"(eventlog_v2_|app-|application_|local-|spark-)")
+_LOG = re.compile(r"(eventlog_v2_|app-|application_|local-)")
 _HEAP = 2 * GIB  # at most: a large application takes several hundred MB
 _LOOK_SECONDS = 0.1
 _FIRST_LIST_SECONDS = 20.0  # until the server has read the logs for the first time; it goes on reading

@@ -57,25 +57,20 @@ def command(
 async def _serve(
     server: HistoryServer, port: int, base: str, secret: Secret, what: str, secret_file: Path | None
 ) -> int:
-    try:
-        number = history_entrance.listen("127.0.0.1", port, base, secret, server)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on port {port}: {error.strerror}", remedy="name another --port") from error
-    url = f"http://127.0.0.1:{number}{base}/"
-    text = f"address: {url}\nsecret: {secret.reveal()}\n"
-    try:
-        if secret_file:
-            write(secret_file, text)
-        click.echo(f"{what}\n{f'address and secret are in {secret_file}' if secret_file else text.rstrip()}")
-        click.echo(
-            f"from another machine: ssh -L {number}:127.0.0.1:{number} {socket.gethostname()}, then the same address\n"
-            "Ctrl-C ends it"
-        )
-        return await history_entrance.until_end(server.process)
-    finally:
-        if secret_file:
-            with suppress(OSError):
-                secret_file.unlink()
+    """Serve until Spark's server ends by itself; its status."""
+    with history_entrance.opened(port, base, secret, server) as number:
+        text = f"address: http://127.0.0.1:{number}{base}/\nsecret: {secret.reveal()}"
+        try:
+            if secret_file:
+                write(secret_file, f"{text}\n")
+            click.echo(f"{what}\n{f'address and secret are in {secret_file}' if secret_file else text}")
+            tunnel = f"ssh -L {number}:127.0.0.1:{number} {socket.gethostname()}"
+            click.echo(f"from another machine: {tunnel}, then the same address\nCtrl-C ends it")
+            return await history_entrance.until_end(server.process)
+        finally:
+            if secret_file:
+                with suppress(OSError):
+                    secret_file.unlink()
 
 
 def _counted(count: int) -> str:
