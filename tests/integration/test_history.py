@@ -51,6 +51,7 @@ class Over:
     shown: str
     state: dict[str, object]
     metrics: dict[str, tuple[int, str, int]]
+    without_logs: str
 
 
 def seen(session: RunningSession, client: JupyterClient, kernel: str, at: Place) -> Over:
@@ -72,7 +73,17 @@ def seen(session: RunningSession, client: JupyterClient, kernel: str, at: Place)
         metrics[path] = (owner.status_code, owner.text, stranger.status_code)
     shown = command(at, "status", session.directory).stdout
     told = json.loads(command(at, "status", session.directory, "--json").stdout)
-    return Over(at, session.directory, shown, told, metrics)
+    return Over(at, session.directory, shown, told, metrics, notebook_without_logs(session, client))
+
+
+def notebook_without_logs(session: RunningSession, client: JupyterClient) -> str:
+    """What a notebook says that can write no event log."""
+    logs = session.directory / "spark-events"
+    logs.chmod(0o500)
+    try:
+        return client.run(client.start_kernel(), "print(sc.getConf().get('spark.eventLog.enabled'), sc.version)")
+    finally:
+        logs.chmod(0o700)
 
 
 def busy(session: RunningSession) -> bool:
@@ -127,6 +138,11 @@ def test_event_logs_are_whole_and_for_the_owner_only(over: Over) -> None:
     # One as it comes; and one as text, in which the end of the session was searched for secrets.
     assert {re.sub(r"app-[\d-]+", "", name) for name in names if "events" in name} == {"events_1_", "events_1_.zstd"}
     assert len([name for name in names if re.fullmatch(r"appstatus_app-\d+-\d+", name)]) == 2, "both are over"
+
+
+def test_a_notebook_goes_on_where_no_event_log_can_be_written(over: Over) -> None:
+    assert "this application writes no event log: [Errno 13] Permission denied" in over.without_logs
+    assert re.search(r"^false \d+\.\d+", over.without_logs, re.MULTILINE), over.without_logs
 
 
 # --- afterwards ---
