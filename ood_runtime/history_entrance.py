@@ -1,10 +1,11 @@
-"""The way in to a history server: a page that asks for the secret of this run, at a path that only its owner knows."""
+"""The way in to a history server: a page that asks for the secret of this run."""
 
 import asyncio
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -20,21 +21,33 @@ _LOOK_SECONDS = 0.5
 _LOGIN_PAGE = "scripts/history_login.html"
 
 
-class Entrance(gateway_server.Entrance):
-    """A gateway that a person comes to without a portal.
+@dataclass(frozen=True)
+class Way:
+    """Where people come in: at ``address`` and ``port`` of this node (0 is any), and below the path ``base``.
 
-    Browsers send a cookie to every port of a host, those of other users too: ours is sent to our path only, which
-    nobody who lacks it is told.
+    Browsers send a cookie to every port of a host, those of other users too. Ours is sent to this path only: where it
+    is ``hidden``, nobody who lacks it is told. ``url`` is what is before the path for a browser that comes through a
+    portal; empty where it comes by itself.
     """
 
-    def initialize(self, secret: str, prefix: str, forwarder: Forwarder) -> None:
-        """As the gateway."""
+    address: str
+    port: int
+    base: str
+    hidden: bool = True
+    url: str = ""
+
+
+class Entrance(gateway_server.Entrance):
+    """A gateway that people come to without a button."""
+
+    def initialize(self, secret: str, prefix: str, forwarder: Forwarder, hidden: bool = True) -> None:
+        """As the gateway, at a path that may be hidden."""
         super().initialize(secret, prefix, forwarder)
-        self._base = prefix
+        self._base, self._hidden = prefix, hidden
 
     def prepare(self) -> None:
         """Answer nobody who does not know the path."""
-        if not f"{self.request.path}/".startswith(f"{self._base}/"):
+        if self._hidden and not f"{self.request.path}/".startswith(f"{self._base}/"):
             raise web.HTTPError(404)
 
     def _close(self) -> None:
@@ -49,28 +62,28 @@ class Entrance(gateway_server.Entrance):
 
 
 @contextmanager
-def opened(port: int, base: str, secret: Secret, server: HistoryServer) -> Iterator[int]:
-    """Open the way in on loopback, and give its port, which is ``port`` if that is not 0.
-
-    Raises SettingsError when it is taken.
-    """
-    target = Target("127.0.0.1", server.port, base, {"Authorization": server.authorization.reveal()})
-    own: dict[str, Any] = {"secret": secret.reveal(), "prefix": base, "forwarder": Forwarder(target)}
-    entrance = httpserver.HTTPServer(web.Application([(r".*", Entrance, own)], compress_response=False))
+def opened(way: Way, secret: Secret, server: HistoryServer) -> Iterator[str]:
+    """Open the way in, and give the address for a browser. Raises SettingsError when its port is taken."""
+    target = Target("127.0.0.1", server.port, way.base, {"Authorization": server.authorization.reveal()})
+    own: dict[str, Any] = {"secret": secret.reveal(), "prefix": way.base, "forwarder": Forwarder(target)}
+    handler = (r".*", Entrance, {**own, "hidden": way.hidden})
+    entrance = httpserver.HTTPServer(web.Application([handler], compress_response=False))
+    family = socket.AF_INET6 if ":" in way.address else socket.AF_INET
     try:
-        listening = socket.create_server(("127.0.0.1", port))
+        listening = socket.create_server((way.address, way.port), family=family)
     except OSError as error:
-        raise SettingsError(f"cannot listen on port {port}: {error.strerror}", remedy="name another --port") from error
+        raise SettingsError(
+            f"cannot listen on port {way.port}: {error.strerror}", remedy="name another --port"
+        ) from error
     listening.setblocking(False)
     entrance.add_socket(listening)
     try:
-        yield listening.getsockname()[1]
+        yield f"{way.url or f'http://127.0.0.1:{listening.getsockname()[1]}'}{way.base}/"
     finally:
         entrance.stop()
 
 
-async def until_end(process: "subprocess.Popen[bytes]") -> int:
-    """Serve until the history server's ``process`` has ended by itself; its status."""
+async def until_end(process: "subprocess.Popen[bytes]") -> None:
+    """Serve until the history server's ``process`` has ended by itself."""
     while process.poll() is None:
         await asyncio.sleep(_LOOK_SECONDS)
-    return process.returncode

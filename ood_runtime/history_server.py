@@ -43,6 +43,12 @@ class HistoryServer:
     process: "subprocess.Popen[bytes]"
     port: int
     authorization: Secret
+    service: Service
+    directory: Path
+
+    def death(self) -> OodRuntimeError:
+        """Why it has ended by itself. The reason is told in full, since its log goes with the directory."""
+        return _told(failures.died(self.directory, self.service, self.process.returncode))
 
     def applications(self) -> int:
         """How many applications it shows; it reads them in the background. Waits a while for the first one."""
@@ -87,7 +93,9 @@ def started(software: SparkSoftware, settings: Settings, event_logs: Path, base:
     directory = Path(tempfile.mkdtemp(prefix="ood-"))
     try:
         with ports.hold((_NAME,), settings.ports.min, settings.ports.max) as held:
-            opening, properties = _properties(software, event_logs, base, held[_NAME])
+            # By a name of ours: Spark takes a path with a comma for two, and one with % for a URI.
+            (directory / "event-logs").symlink_to(event_logs)
+            opening, properties = _properties(software, directory / "event-logs", base, held[_NAME])
             service = _service(software, settings, directory, held[_NAME])
             _write(software, service, directory, properties, settings)
             log = logs.create(directory / service.log)
@@ -96,7 +104,7 @@ def started(software: SparkSoftware, settings: Settings, event_logs: Path, base:
             try:
                 _await(process, service, directory)
                 (directory / "spark.conf").unlink()  # it has been read
-                yield HistoryServer(process, held[_NAME], opening)
+                yield HistoryServer(process, held[_NAME], opening, service, directory)
             finally:
                 _end(process, settings.timeouts.stop)
     finally:
@@ -117,7 +125,6 @@ def _service(software: SparkSoftware, settings: Settings, directory: Path, port:
             "SPARK_SCALA_VERSION": software.spark.scala,
         },
         directory=directory,
-        ready=Listening((port,)),
         ready_seconds=settings.timeouts.ready,
         ports=(port,),
     )
@@ -127,7 +134,7 @@ def _properties(software: SparkSoftware, event_logs: Path, base: str, port: int)
     """The header that opens the server, and what it reads."""
     release, secret = software.spark.release, key()
     return ui_filter.authorization(release, secret), {
-        "spark.history.fs.logDirectory": event_logs.absolute().as_uri(),
+        "spark.history.fs.logDirectory": f"file:{event_logs}",
         "spark.history.fs.cleaner.enabled": "false",  # it would remove logs
         "spark.history.ui.port": str(port),
         "spark.port.maxRetries": "0",
@@ -159,21 +166,20 @@ def _write(
 
 
 def _await(process: "subprocess.Popen[bytes]", service: Service, directory: Path) -> None:
-    """Wait until it listens. The reason why it does not is told in full, since the log goes with the ``directory``."""
+    """Wait until it listens."""
     deadline = time.monotonic() + service.ready_seconds
-    error: OodRuntimeError | None = None
-    while service.ready and not error:
-        answer = service.ready([process.pid])
-        if answer.ready:
-            return
+    probe = Listening(service.ports)
+    while not (answer := probe([process.pid])).ready:
         if process.poll() is not None:
-            error = failures.died(directory, service, process.returncode)
-        elif time.monotonic() > deadline:
-            error = failures.not_ready(directory, service, answer.detail)
+            raise _told(failures.died(directory, service, process.returncode))
+        if time.monotonic() > deadline:
+            raise _told(failures.not_ready(directory, service, answer.detail))
         time.sleep(_LOOK_SECONDS)
-    if error:
-        error.log, error.remedy = "", "`ood-runtime doctor` checks this node"
-        raise error
+
+
+def _told(error: OodRuntimeError) -> OodRuntimeError:
+    error.log, error.remedy = "", "`ood-runtime doctor` checks this node"
+    return error
 
 
 def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:

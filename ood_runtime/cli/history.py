@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 
-from ood_runtime import history_entrance, history_server, settings, spark_software
+from ood_runtime import history_entrance, history_server, place, ports, settings, spark_software
 from ood_runtime.cli import options
-from ood_runtime.errors import ServiceDiedError, SettingsError
-from ood_runtime.failures import describe
+from ood_runtime.errors import SettingsError
+from ood_runtime.history_entrance import Way
 from ood_runtime.history_server import HistoryServer
 from ood_runtime.private_files import write
-from ood_runtime.secret import Secret, password
+from ood_runtime.secret import password
+from ood_runtime.settings import Settings
 from ood_runtime.signals import heard
 
 
@@ -27,13 +29,19 @@ from ood_runtime.signals import heard
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 @options.settings()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Listen there. Not set: on any free port.")
+@click.option("--portal", is_flag=True, help="Let it be opened through the portal, as sessions of this node are.")
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write address and secret there, for the owner only, instead of showing them; removed at the end.",
 )
 def command(
-    directory: Path, config_files: tuple[Path, ...], overrides: tuple[str, ...], port: int, secret_file: Path | None
+    directory: Path,
+    config_files: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    port: int,
+    portal: bool,
+    secret_file: Path | None,
 ) -> None:
     """Show the Spark applications of the session in DIR, also when it is over, until you press Ctrl-C.
 
@@ -47,26 +55,43 @@ def command(
     event_logs = history_server.find_logs(directory.absolute())
     values = settings.load(config_files, overrides, os.environ).settings
     software = spark_software.find(values.spark, None, os.environ, kernel=False)
-    base, secret = f"/{secrets.token_hex(8)}", password()
-    with _ended_by_signals(), history_server.started(software, values, event_logs, base) as server:
-        count = server.applications()
-        status = asyncio.run(_serve(server, port, base, secret, f"{event_logs}: {_counted(count)}", secret_file))
-        raise ServiceDiedError(f"Spark's history server ended with {describe(status)}")
+    with (
+        _ended_by_signals(),
+        _way(values, port, portal=portal) as way,
+        history_server.started(software, values, event_logs, way.base) as server,
+    ):
+        click.echo(f"{event_logs}: {_counted(server.applications())}")
+        asyncio.run(_serve(server, way, secret_file))
+        raise server.death()
 
 
-async def _serve(
-    server: HistoryServer, port: int, base: str, secret: Secret, what: str, secret_file: Path | None
-) -> int:
-    """Serve until Spark's server ends by itself; its status."""
-    with history_entrance.opened(port, base, secret, server) as number:
-        text = f"address: http://127.0.0.1:{number}{base}/\nsecret: {secret.reveal()}"
+@contextmanager
+def _way(values: Settings, port: int, *, portal: bool) -> Iterator[Way]:
+    """The way in: on loopback, at a path that nobody can guess; or where the portal finds it, which is in its path."""
+    if not portal:
+        yield Way("127.0.0.1", port, f"/{secrets.token_hex(8)}")
+        return
+    where = place.find(values.host, values.address, os.environ)
+    with ports.hold(("history",), values.ports.min, values.ports.max) as held:
+        number = port or held["history"]
+        base = f"{values.portal.rnode_uri}/{where.host}/{number}"
+        yield Way(where.address, number, base, hidden=False, url=values.portal.origin or "https://YOUR_PORTAL")
+
+
+async def _serve(server: HistoryServer, way: Way, secret_file: Path | None) -> None:
+    """Tell the way in, and serve until Spark's server ends by itself."""
+    secret = password()
+    with history_entrance.opened(way, secret, server) as address:
+        text = f"address: {address}\nsecret: {secret.reveal()}"
         try:
             if secret_file:
                 write(secret_file, f"{text}\n")
-            click.echo(f"{what}\n{f'address and secret are in {secret_file}' if secret_file else text}")
-            tunnel = f"ssh -L {number}:127.0.0.1:{number} {socket.gethostname()}"
-            click.echo(f"from another machine: {tunnel}, then the same address\nCtrl-C ends it")
-            return await history_entrance.until_end(server.process)
+            click.echo(f"address and secret are in {secret_file}" if secret_file else text)
+            if not way.url:
+                number = urlsplit(address).port
+                click.echo(f"from another machine first: ssh -L {number}:127.0.0.1:{number} {socket.gethostname()}")
+            click.echo("Ctrl-C ends it")
+            await history_entrance.until_end(server.process)
         finally:
             if secret_file:
                 with suppress(OSError):

@@ -98,11 +98,30 @@ def busy(session: RunningSession) -> bool:
 def over() -> Iterator[Over]:
     flags = [word for setting in SETTINGS for word in ("--set", setting)]
     with place() as at:
-        with launched(at, "jupyter-spark", *flags, directory=at.root / "it's a%20session") as session:
+        with launched(at, "jupyter-spark", *flags, directory=at.root / "it's, a%20session") as session:
             client = log_in(session.connection())
             found = seen(session, client, client.start_kernel(), at)
             client.close()
+        write_long_log(found.directory / "spark-events")
         yield found
+
+
+LONG = "app-20260101000000-4242"
+
+
+def write_long_log(logs: Path) -> None:
+    """A log whose middle was emptied: the application's own, under another identifier."""
+    (text,) = logs.glob("*/events_1_*[0-9]")
+    own = re.findall(r"app-\d+-\d+", text.name)[0]
+    lines = text.read_text().replace(own, LONG).splitlines(keepends=True)
+    log = logs / f"eventlog_v2_{LONG}"
+    log.mkdir(mode=0o755)
+    (log / f"appstatus_{LONG}").touch()
+    middle = len(lines) // 2
+    for number, some in ((1, lines[:middle]), (4, lines[middle:])):
+        (log / f"events_{number}_{LONG}").write_text("".join(some))
+    for number in (2, 3):
+        (log / f"events_{number}_{LONG}.zstd").touch()
 
 
 def test_status_shows_who_uses_what(over: Over) -> None:
@@ -134,7 +153,7 @@ def test_metrics_are_for_who_has_the_token(over: Over) -> None:
 def test_event_logs_are_whole_and_for_the_owner_only(over: Over) -> None:
     logs = over.directory / "spark-events"
     assert stat.S_IMODE(logs.stat().st_mode) == 0o700
-    names = [path.name for path in logs.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    names = [path.name for path in logs.glob("*/[!.]*") if LONG not in path.name]
     # One as it comes; and one as text, in which the end of the session was searched for secrets.
     assert {re.sub(r"app-[\d-]+", "", name) for name in names if "events" in name} == {"events_1_", "events_1_.zstd"}
     assert len([name for name in names if re.fullmatch(r"appstatus_app-\d+-\d+", name)]) == 2, "both are over"
@@ -209,7 +228,14 @@ def test_the_history_is_for_who_has_the_secret(over: Over, release: str) -> None
         listed = owner.get(f"{shown.address}api/v1/applications", timeout=60).json()
         (ours,) = [entry for entry in listed if entry["name"] == APPLICATION]
         assert ours["attempts"][0]["completed"] is True
-        pages = ["", f"history/{ours['id']}", f"history/{ours['id']}/SQL/", f"history/{ours['id']}/executors/"]
+        assert LONG in [entry["id"] for entry in listed], "one that has a gap is shown too"
+        pages = [
+            "",
+            f"history/{LONG}/jobs/",
+            f"history/{ours['id']}",
+            f"history/{ours['id']}/SQL/",
+            f"history/{ours['id']}/executors/",
+        ]
         for page in pages:
             answer = owner.get(f"{shown.address}{page}", timeout=60)
             assert answer.status_code == 200, (page, answer.text)

@@ -5,6 +5,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,10 +17,14 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from ood_runtime import history_entrance, history_server
 from ood_runtime.cli import history
 from ood_runtime.errors import MissingError, OodRuntimeError, SessionError, SettingsError
+from ood_runtime.history_entrance import Way
 from ood_runtime.history_server import HistoryServer, find_logs
 from ood_runtime.secret import Secret
+from ood_runtime.service import Service
+from ood_runtime.settings import Settings
 
 BASE = "/0123456789abcdef"
+SERVICE = Service("history-server", ("java",), 1)
 PAGE = f'<a href="{BASE}/history/app-1/jobs/">app-1</a>'
 
 
@@ -83,18 +88,24 @@ def server() -> Iterator[tuple[HistoryServer, list[dict[str, str]]]]:
         thread = threading.Thread(target=target.serve_forever, args=(0.01,))
         thread.start()
         process = cast(Any, SimpleNamespace(poll=lambda: None))
-        yield HistoryServer(process, target.server_port, Secret("Bearer gToken")), heard
+        yield HistoryServer(process, target.server_port, Secret("Bearer gToken"), SERVICE, Path("/nonexistent")), heard
         target.shutdown()
         thread.join()
 
 
-def ask(server: HistoryServer, *requests: tuple[str, dict[str, Any]]) -> list[HTTPResponse]:
+HIDDEN = Way("127.0.0.1", 0, BASE)
+
+
+def ask(server: HistoryServer, *requests: tuple[str, dict[str, Any]], way: Way = HIDDEN) -> list[HTTPResponse]:
     """Open the way in, and what it answers to these paths."""
 
     async def all_of_them() -> list[HTTPResponse]:
-        with history_entrance.opened(0, BASE, Secret("gSecret"), server) as port, closing(AsyncHTTPClient()) as client:
+        with history_entrance.opened(way, Secret("gSecret"), server) as address, closing(AsyncHTTPClient()) as client:
+            assert address.endswith(f"{BASE}/")
             return [
-                await client.fetch(f"http://127.0.0.1:{port}{path}", raise_error=False, follow_redirects=False, **more)
+                await client.fetch(
+                    f"{address.removesuffix(f'{BASE}/')}{path}", raise_error=False, follow_redirects=False, **more
+                )
                 for path, more in requests
             ]
 
@@ -150,8 +161,29 @@ def test_nobody_else_gets_in(
         assert BASE.encode() not in answer.body, "who does not know the path is not told"
 
 
+def test_through_a_portal_whose_proxy_takes_the_path_away(server: tuple[HistoryServer, list[dict[str, str]]]) -> None:
+    way = replace(HIDDEN, hidden=False)
+    page, login, owner, redirect = ask(
+        server[0],
+        ("/", {}),
+        ("/ood-runtime/login", {"method": "POST", "body": "secret=gSecret"}),
+        ("/", COOKIE),
+        ("/history/app-1", COOKIE),
+        way=way,
+    )
+    assert (page.code, f'action="{LOGIN}"' in page.body.decode()) == (403, True)
+    assert (login.headers["Location"], owner.code) == ("/", 200), "the proxy puts the path in front"
+    assert redirect.headers["Location"] == "/history/app-1/jobs/"
+    with history._way(Settings(), 0, portal=True) as found:
+        assert (found.base, found.hidden) == (f"/rnode/{found.base.split('/')[2]}/{found.port}", False)
+    with history._way(Settings.model_validate({"portal": {"origin": "https://ood"}}), 4711, portal=True) as found:
+        assert (found.url, found.port) == ("https://ood", 4711)
+    with history._way(Settings(), 4711, portal=False) as one, history._way(Settings(), 4711, portal=False) as other:
+        assert one.base != other.base and one.hidden and one.address == "127.0.0.1"
+
+
 def test_a_port_that_is_taken(server: tuple[HistoryServer, list[dict[str, str]]]) -> None:
-    taken = history_entrance.opened(server[0].port, BASE, Secret("gSecret"), server[0])
+    taken = history_entrance.opened(replace(HIDDEN, port=server[0].port), Secret("gSecret"), server[0])
     with pytest.raises(SettingsError, match=f"cannot listen on port {server[0].port}: Address already in use"), taken:
         pass
 
@@ -161,4 +193,4 @@ def test_applications_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HistoryServer, "_applications", lambda self: next(answers))
     monkeypatch.setattr(history_server, "_LOOK_SECONDS", 0)
     running = cast(Any, SimpleNamespace(poll=lambda: None))
-    assert HistoryServer(running, 1, Secret("x")).applications() == 3
+    assert HistoryServer(running, 1, Secret("x"), SERVICE, Path("/nonexistent")).applications() == 3
