@@ -90,7 +90,7 @@ def _event_logs(context: Context) -> Part:
 
 def _metrics(context: Context) -> list[File]:
     """What a Prometheus needs that asks the master: where it is, and what opens it."""
-    if context.settings.spark.metrics != "prometheus":
+    if not context.settings.spark.prometheus:
         return []
     opening = ui_filter.authorization(spark_software(context).spark.release, context.grant.secrets["spark_ui"])
     token = File("spark/metrics-token", opening.reveal().removeprefix("Bearer "), secret=True)

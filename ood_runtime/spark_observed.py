@@ -23,7 +23,7 @@ def properties(settings: Spark, session: Path) -> dict[str, str]:
     """
     return {
         **(_event_log_properties(settings, session) if settings.event_logs.enabled else {}),
-        **(_METRICS if settings.metrics == "prometheus" else {}),
+        **(_METRICS if settings.prometheus else {}),
     }
 
 

@@ -20,7 +20,7 @@ from ood_runtime.session import EVENTS, STATUS
 STARTING, READY, STOPPING, ENDED, FAILED = "starting", "ready", "stopping", "ended", "failed"
 
 # Seconds between two writes of what is used of a cluster, and how many more for each worker.
-_PAUSE, _PAUSE_FOR_EACH = 2.0, 0.01
+_PAUSE, _PAUSE_FOR_EACH = 2.0, 0.02
 
 Listener = Callable[["Status", dict[str, Any]], None]
 

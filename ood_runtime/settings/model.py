@@ -196,8 +196,8 @@ class Spark(Section):
     cores_per_application: int | None = Field(None, ge=1)
     """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
     event_logs: EventLogs = EventLogs()
-    metrics: Literal["none", "prometheus"] = "none"
-    """With prometheus, Spark's web interfaces also have pages for Prometheus, closed like the others."""
+    prometheus: bool = False
+    """Give Spark's web interfaces also pages of metrics for Prometheus, closed like the others."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []

@@ -158,7 +158,7 @@ CONTEXTS = {
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
                 "event_logs": {"enabled": True, "limit": "100m"},
-                "metrics": "prometheus",
+                "prometheus": True,
             }
         },
         archives=True,

@@ -39,7 +39,7 @@ sc = spark.sparkContext
 print(sc.parallelize(range(1000), 2).sum(), spark.range(100).selectExpr("sum(id)").collect()[0][0])
 print(sc.uiWebUrl)
 """
-SETTINGS = ("spark.event_logs.enabled=true", "spark.metrics=prometheus", "spark.executor.idle_seconds=600")
+SETTINGS = ("spark.event_logs.enabled=true", "spark.prometheus=true", "spark.executor.idle_seconds=600")
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_what_is_used_is_written_now_and_then_and_is_no_event(state: Status, mon
     now += 5
     state.cluster(used(3, workers=1000), ())
     assert shown() == 2, "a long list is written less often"
-    now += 10
+    now += 20
     state.cluster(used(3, workers=1000), ())
     assert shown() == 3
     assert events(state) == before
