@@ -56,11 +56,10 @@ def answer_of(count: int) -> dict[str, Any]:
 def status_of(count: int) -> dict[str, Any]:
     """status.json of a session with so many workers, which has ended so that nobody looks for its processes."""
     status = Status(Path("/nonexistent"), "0", "jupyter-spark", "node0000", state="ended", message="")
-    status.workers = {
-        "ready": count,
-        "wanted": count,
-        "each": worker_list.each(answer_of(count)["workers"], answer_of(count)["activeapps"]),
-    }
+    told = answer_of(count)
+    each = worker_list.each(told["workers"], told["activeapps"])
+    status.workers = {"ready": count, "wanted": count, "each": each}
+    status.applications = worker_list.applications(told["activeapps"])
     return status.as_dict()
 
 
