@@ -26,7 +26,9 @@ from ood_runtime.signals import heard
 
 
 @click.command("history")
-@click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+@click.argument(
+    "directory", type=click.Path(path_type=Path), default=Path(), envvar="OOD_RUNTIME_SESSION_DIR", metavar="[DIR]"
+)
 @options.settings()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Listen there. Not set: on any free port.")
 @click.option("--portal", is_flag=True, help="Let it be opened through the portal, as sessions of this node are.")
@@ -46,7 +48,8 @@ def command(
     """Show the Spark applications of the session in DIR, also when it is over, until you press Ctrl-C.
 
     Starts Spark's history server on this machine, for you alone: the page asks for a secret, which is new each time.
-    DIR is a session's directory, by default the current one, or any directory with event logs.
+    DIR is a session's directory, or any directory with event logs. Default: $OOD_RUNTIME_SESSION_DIR, else the current
+    one.
     """
     if not secret_file and not sys.stdout.isatty():
         raise SettingsError(
