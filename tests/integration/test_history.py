@@ -6,14 +6,12 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import psutil
 import pytest
@@ -22,8 +20,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from ood_runtime.ports import listeners
-from tests.support.accounts import user_of_tests
-from tests.support.faults import Place, command, environment, launched, place, soon
+from tests.support.accounts import Account
+from tests.support.faults import Place, command, launched, place, soon
+from tests.support.history import end, history
 from tests.support.jupyter import JupyterClient, log_in
 from tests.support.needs import need_spark35
 from tests.support.running import RunningSession
@@ -167,64 +166,13 @@ def test_a_notebook_goes_on_where_no_event_log_can_be_written(over: Over) -> Non
 # --- afterwards ---
 
 
-@dataclass
-class History:
-    """`ood-runtime history`, and the way in."""
-
-    process: "subprocess.Popen[str]"
-    address: str
-    secret: str
-
-    def log_in(self, secret: str) -> requests.Session:
-        """A browser that has sent the form."""
-        browser = requests.Session()
-        page = browser.get(self.address, timeout=20)
-        assert (page.status_code, page.headers["Cache-Control"]) == (403, "no-store")
-        (action,) = re.findall(r'action="([^"]+)"', page.text)
-        browser.post(urljoin(self.address, action), data={"secret": secret}, allow_redirects=False, timeout=20)
-        return browser
-
-
-@contextmanager
-def history(over: Over, home: str | None) -> Iterator[History]:
-    file = over.at.root / "secret"
-    call = [sys.executable, "-m", "ood_runtime", "history", str(over.directory), "--secret-file", str(file)]
-    process = subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=over.at.root,
-        env=environment(over.at, {"SPARK_HOME": home}), **user_of_tests().identity(),
-    )  # fmt: skip
-    try:
-        soon(lambda: file.exists() or process.poll() is not None, "secret", 90)
-        assert process.poll() is None, process.stdout and process.stdout.read()
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        words = yaml.safe_load(file.read_text())
-        yield History(process, words["address"], words["secret"])
-    finally:
-        process.kill()
-        process.communicate()
-        file.unlink(missing_ok=True)
-
-
-def end(shown: History, over: Over) -> None:
-    """End it as people do: nothing is left."""
-    shown.process.send_signal(signal.SIGINT)
-    output, _ = shown.process.communicate(timeout=20)
-    assert shown.process.returncode == 130, output
-    assert shown.secret not in output
-    assert not (over.at.root / "secret").exists()
-    assert over.at.left() == []
-
-
 @pytest.mark.parametrize("release", ["4", "3.5"])
 def test_the_history_is_for_who_has_the_secret(over: Over, release: str) -> None:
     home = str(need_spark35()) if release == "3.5" else None
-    with history(over, home) as shown:
+    with history(over.at, over.directory, home) as shown:
         owner, stranger = shown.log_in(shown.secret), shown.log_in(shown.secret[:-1])
-        (java,) = psutil.Process(shown.process.pid).children()
-        ports = {one.laddr.port for one in java.net_connections() if one.status == psutil.CONN_LISTEN}
-        assert {one.laddr.ip.removeprefix("::ffff:") for one in java.net_connections()} == {"127.0.0.1"}
-        for process in (java, psutil.Process(shown.process.pid)):
-            assert shown.secret not in " ".join(process.cmdline())
+        java, ports = shown.processes()[1], shown.ports()
+        assert not any(shown.secret in " ".join(process.cmdline()) for process in shown.processes())
         listed = owner.get(f"{shown.address}api/v1/applications", timeout=60).json()
         (ours,) = [entry for entry in listed if entry["name"] == APPLICATION]
         assert ours["attempts"][0]["completed"] is True
@@ -247,18 +195,55 @@ def test_the_history_is_for_who_has_the_secret(over: Over, release: str) -> None
             assert stranger.get(f"{shown.address}{page}", timeout=20).status_code == 403
             assert "app-" not in stranger.get(f"{shown.address}{page}", timeout=20).text
         assert requests.get(urljoin(shown.address, "/"), timeout=20).status_code == 404
-        for port in ports:
-            assert requests.get(f"http://127.0.0.1:{port}/api/v1/applications", timeout=20).status_code == 403
-        end(shown, over)
+        spark = ports - {urlsplit(shown.address).port}
+        assert {requests.get(f"http://127.0.0.1:{port}/", timeout=20).status_code for port in spark} == {403}
+        end(shown, over.at)
     assert not psutil.pid_exists(java.pid)
     assert not any(listeners(port) for port in ports)
 
 
 def test_a_history_that_is_killed_takes_its_java_with_it(over: Over) -> None:
-    with history(over, None) as shown:
-        (java,) = psutil.Process(shown.process.pid).children()
+    with history(over.at, over.directory) as shown:
+        java = shown.processes()[1]
         (left,) = over.at.left()
         assert not any("secretKey" in path.read_text() for path in left.glob("*.conf")), "read, and removed"
         os.kill(shown.process.pid, signal.SIGKILL)
         soon(lambda: not psutil.pid_exists(java.pid), "end of Java")
     shutil.rmtree(left)
+
+
+LOG = """{"Event":"SparkListenerLogStart","Spark Version":"4.0.0"}
+{"Event":"SparkListenerApplicationStart","App Name":"of ada","App ID":"app-1","Timestamp":1,"User":"ada"}
+"""
+ASK = """
+import sys, urllib.error, urllib.request
+for url in sys.argv[1:]:
+    try:
+        print(url, 200, urllib.request.urlopen(url, timeout=20).read())
+    except urllib.error.HTTPError as error:
+        print(url, error.code, error.read())
+"""
+
+
+@pytest.mark.root
+def test_a_second_user_learns_nothing(mallory: Account) -> None:
+    with place() as at:
+        at.root.chmod(0o755)
+        directory = at.root / "logs"
+        directory.mkdir(mode=0o755)
+        (directory / "app-1").write_text(LOG)
+        with history(at, directory) as shown:
+            owner = shown.log_in(shown.secret)
+            assert "of ada" in owner.get(f"{shown.address}api/v1/applications", timeout=60).text
+            paths = ("/", "/api/v1/applications", "/history/app-1/jobs/", "/static/webui.js")
+            urls = [f"http://127.0.0.1:{port}{path}" for port in shown.ports() for path in paths]
+            asked = mallory.run([sys.executable, "-c", ASK, *urls])
+            assert re.findall(r"^http\S+ (\d+)", asked.stdout, re.MULTILINE).count("403") == len(paths), "Spark's port"
+            assert re.findall(r"^http\S+ (\d+)", asked.stdout, re.MULTILINE).count("404") == len(paths), "the way in"
+            base = urlsplit(shown.address).path.strip("/")
+            seen = mallory.run(["ps", "-ef", "ww"]).stdout + asked.stdout
+            assert "HistoryServer" not in seen, "not even what runs: it is in a file"
+            assert not any(word in seen for word in (base, shown.secret, "of ada"))
+            files = [at.root / "secret", *(path / "java.args" for path in at.left())]
+            assert [mallory.run(["cat", str(path)]).returncode for path in files] == [1, 1]
+            end(shown, at)
