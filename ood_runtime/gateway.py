@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ood_runtime.context import Context
-from ood_runtime.gateway_probes import GatewayEntrance
+from ood_runtime.gateway_probes import LOGIN, GatewayEntrance
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import reachable
 from ood_runtime.secret import Secret
@@ -50,8 +50,7 @@ def _text(gateway: Gateway, address: str) -> str:
     target = {
         "address": gateway.target_address,
         "port": gateway.target_port,
-        "base": gateway.prefix,
         "headers": {name: value.reveal() for name, value in gateway.headers.items()},
     }
-    listens = {"address": address, "port": gateway.port, "prefix": gateway.prefix}
+    listens = {"address": address, "port": gateway.port, "prefix": gateway.prefix, "login": LOGIN}
     return json.dumps({**listens, "secret": gateway.secret.reveal(), "target": target}, indent=2) + "\n"

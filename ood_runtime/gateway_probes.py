@@ -11,9 +11,9 @@ from ood_runtime.probes import Listening
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
+LOGIN = "/ood-runtime/login"  # where a gateway takes the secret, below its path
 _SECONDS = 3.0  # what does not answer in this time is asked again
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-_LOGIN = "/ood-runtime/login"  # gateway_server.LOGIN, which is not loaded with its libraries
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class GatewayEntrance:
         try:
             with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as server:
                 stranger, _ = _ask(server, "GET", "/")
-                wrong, _ = _ask(server, "POST", _LOGIN, urlencode({"secret": "wrong"}), _FORM)
-                owner, _ = _ask(server, "POST", _LOGIN, urlencode({"secret": self.secret.reveal()}), _FORM)
+                wrong, _ = _ask(server, "POST", LOGIN, urlencode({"secret": "wrong"}), _FORM)
+                owner, _ = _ask(server, "POST", LOGIN, urlencode({"secret": self.secret.reveal()}), _FORM)
         except (OSError, http.client.HTTPException) as error:
             return Answer(ready=False, detail=f"the gateway does not answer yet: {error}")
         proven = (stranger, wrong, owner) == (HTTPStatus.FORBIDDEN, HTTPStatus.FORBIDDEN, HTTPStatus.SEE_OTHER)

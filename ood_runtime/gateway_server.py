@@ -20,7 +20,6 @@ from tornado import httpserver, netutil, web
 from ood_runtime.forwarding import Forwarder, Target
 
 COOKIE = "ood-runtime-gateway"
-LOGIN = "/ood-runtime/login"
 _CLOSED = Path(__file__).parent / "scripts" / "gateway_closed.html"
 _LONGEST_REQUEST = 64 * 1024  # bytes
 
@@ -30,9 +29,9 @@ class Entrance(web.RequestHandler):
 
     SUPPORTED_METHODS = ("GET", "HEAD", "POST")
 
-    def initialize(self, secret: str, prefix: str, forwarder: Forwarder) -> None:
-        """Know the secret, the path under which the portal's proxy reaches us, and the target."""
-        self._secret, self._prefix, self._forwarder = secret.encode(), prefix, forwarder
+    def initialize(self, secret: str, prefix: str, login: str, forwarder: Forwarder) -> None:
+        """Know the secret, the path under which the portal's proxy reaches us, that of the login, and the target."""
+        self._secret, self._prefix, self._login, self._forwarder = secret.encode(), prefix, login, forwarder
 
     def set_default_headers(self) -> None:
         """Say nothing of ourselves."""
@@ -53,7 +52,7 @@ class Entrance(web.RequestHandler):
     def post(self) -> None:
         """Let the owner in: a form of the portal's card."""
         path, prefix = self._place()
-        if path != LOGIN:
+        if path != self._login:
             raise web.HTTPError(405)
         if not self._is_secret(self.get_body_argument("secret", "")):
             self._close()
@@ -101,9 +100,9 @@ class Entrance(web.RequestHandler):
 
 def application(settings: Mapping[str, Any]) -> web.Application:
     """The gateway that a file describes."""
-    forwarder = Forwarder(Target(**settings["target"]))
-    own = {"secret": settings["secret"], "prefix": settings["prefix"], "forwarder": forwarder}
-    return web.Application([(r".*", Entrance, own)], compress_response=False)
+    forwarder = Forwarder(Target(base=settings["prefix"], **settings["target"]))
+    own = {name: settings[name] for name in ("secret", "prefix", "login")}
+    return web.Application([(r".*", Entrance, {**own, "forwarder": forwarder})], compress_response=False)
 
 
 async def serve(settings: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from tornado import httpserver, web
 from ood_runtime import gateway_server
 from ood_runtime.errors import SettingsError
 from ood_runtime.forwarding import Forwarder, Target
+from ood_runtime.gateway_probes import LOGIN
 from ood_runtime.history_server import HistoryServer
 from ood_runtime.secret import Secret
 
@@ -40,16 +41,6 @@ class Way:
 class Entrance(gateway_server.Entrance):
     """A gateway that people come to without a button."""
 
-    def initialize(self, secret: str, prefix: str, forwarder: Forwarder, hidden: bool = True) -> None:
-        """As the gateway, at a path that may be hidden."""
-        super().initialize(secret, prefix, forwarder)
-        self._base, self._hidden = prefix, hidden
-
-    def prepare(self) -> None:
-        """Answer nobody who does not know the path."""
-        if self._hidden and not f"{self.request.path}/".startswith(f"{self._base}/"):
-            raise web.HTTPError(404)
-
     def _close(self) -> None:
         """Ask for the secret."""
         self.set_status(403)
@@ -58,15 +49,29 @@ class Entrance(gateway_server.Entrance):
         policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'"
         self.set_header("Content-Security-Policy", policy)
         page = resources.files("ood_runtime").joinpath(_LOGIN_PAGE).read_text(encoding="utf-8")
-        self.finish(page.replace("ACTION", f"{self._base}{gateway_server.LOGIN}"))
+        self.finish(page.replace("ACTION", f"{self._prefix}{self._login}"))
+
+
+class HiddenEntrance(Entrance):
+    """The same, at a path that is not told."""
+
+    def prepare(self) -> None:
+        """Answer nobody who does not know it."""
+        if not f"{self.request.path}/".startswith(f"{self._prefix}/"):
+            raise web.HTTPError(404)
 
 
 @contextmanager
 def opened(way: Way, secret: Secret, server: HistoryServer) -> Iterator[str]:
     """Open the way in, and give the address for a browser. Raises SettingsError when its port is taken."""
     target = Target("127.0.0.1", server.port, way.base, {"Authorization": server.authorization.reveal()})
-    own: dict[str, Any] = {"secret": secret.reveal(), "prefix": way.base, "forwarder": Forwarder(target)}
-    handler = (r".*", Entrance, {**own, "hidden": way.hidden})
+    own: dict[str, Any] = {
+        "secret": secret.reveal(),
+        "prefix": way.base,
+        "login": LOGIN,
+        "forwarder": Forwarder(target),
+    }
+    handler = (r".*", HiddenEntrance if way.hidden else Entrance, own)
     entrance = httpserver.HTTPServer(web.Application([handler], compress_response=False))
     family = socket.AF_INET6 if ":" in way.address else socket.AF_INET
     try:

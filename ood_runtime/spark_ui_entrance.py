@@ -6,7 +6,7 @@ from importlib import resources
 from ood_runtime import gateway, spark_ui, ui_filter
 from ood_runtime.context import Context
 from ood_runtime.gateway import Gateway
-from ood_runtime.gateway_probes import PageBehindLogin
+from ood_runtime.gateway_probes import LOGIN, PageBehindLogin
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import reachable
 from ood_runtime.render import render
@@ -77,7 +77,7 @@ def _through_gateway(context: Context) -> Part:
         headers={"Authorization": _authorization(context)},
     )
     part = gateway.part(context, ours)
-    proof = _proof(context, port=port, login=f"{base}/ood-runtime/login", form=(("secret", secret),), after=ours.name)
+    proof = _proof(context, port=port, login=f"{base}{LOGIN}", form=(("secret", secret),), after=ours.name)
     return Part(
         files=part.files,
         services=part.services,

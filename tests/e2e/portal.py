@@ -57,6 +57,13 @@ RSTUDIO_PAGE = Template("""<!DOCTYPE html>
   <button type="submit" id="connect">Connect to RStudio Server</button>
 </form>
 """)
+SPARK_PAGE = Template("""<!DOCTYPE html>
+<title>portal</title>
+<form action="${spark_ui_path}ood-runtime/login" method="post">
+  <input type="hidden" name="secret" value="$spark_ui_secret">
+  <button type="submit" id="connect">Spark UI</button>
+</form>
+""")
 
 
 class Portal:

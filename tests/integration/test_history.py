@@ -139,13 +139,18 @@ def test_status_shows_who_uses_what(over: Over) -> None:
 
 
 def test_metrics_are_for_who_has_the_token(over: Over) -> None:
-    names = set()
+    named = {
+        "/metrics/master/prometheus/": "metrics_master_aliveWorkers_Number",
+        "/metrics/applications/prometheus/": "metrics_application_",
+        "/metrics/executors/prometheus/": "metrics_executor_totalCores",
+        "/metrics/prometheus/": "metrics_spark_driver_DAGScheduler",
+    }
+    assert set(over.metrics) == set(named)
     for path, (owner, text, stranger) in over.metrics.items():
         assert (owner, stranger) == (200, 403), path
         lines = text.replace(APPLICATION, "x")  # which Spark does not quote
-        names |= {family.name for family in text_string_to_metric_families(lines)}
-    assert {"metrics_executor_totalCores", "metrics_master_aliveWorkers_Number"} <= names
-    assert any(name.startswith("metrics_spark_driver_DAGScheduler") for name in names)
+        names = [family.name for family in text_string_to_metric_families(lines)]
+        assert any(name.startswith(named[path]) for name in names), (path, text)
     assert not list(over.directory.rglob("metrics-token")), "erased with the session"
 
 
@@ -174,7 +179,7 @@ def test_the_history_is_for_who_has_the_secret(over: Over, release: str) -> None
         java, ports = shown.processes()[1], shown.ports()
         assert not any(shown.secret in " ".join(process.cmdline()) for process in shown.processes())
         listed = owner.get(f"{shown.address}api/v1/applications", timeout=60).json()
-        (ours,) = [entry for entry in listed if entry["name"] == APPLICATION]
+        (ours,) = [entry for entry in listed if entry["name"] == APPLICATION and entry["id"] != LONG]
         assert ours["attempts"][0]["completed"] is True
         assert LONG in [entry["id"] for entry in listed], "one that has a gap is shown too"
         pages = [
