@@ -6,6 +6,7 @@ from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as until
 from selenium.webdriver.support.ui import WebDriverWait
 
 PAGE_WITHIN = 60.0  # seconds
@@ -49,11 +50,12 @@ class SparkUi:
         self._look(shows)
 
     def _look(self, shows: str) -> None:
-        assert self._browser.current_url.startswith(self._url)
-        WebDriverWait(self._browser, PAGE_WITHIN).until(
-            lambda browser: shows in browser.find_element(By.TAG_NAME, "body").text,
-            f"no {shows!r} on {self._browser.current_url}",
+        found = f'//body[contains(., "{shows}")]'
+        waiting = WebDriverWait(self._browser, PAGE_WITHIN)
+        waiting.until(
+            until.presence_of_element_located((By.XPATH, found)), f"no {shows!r}: {self._browser.page_source}"
         )
+        assert self._browser.current_url.startswith(self._url)
         page: dict[str, Any] = self._browser.execute_script(LOOK)
         outside = [link for link in page["links"] if not link.startswith((self._url, "javascript:"))]
         assert outside == [], self._browser.current_url
