@@ -28,7 +28,7 @@ class SparkUi:
 
     def look_through(self) -> None:
         """Follow the links to every kind of page, of an application that has run a job and a query."""
-        self._look(shows="Alive Workers")
+        self._look(shows="Spark Master at")
         self._save_screenshot()
         self._follow("/proxy/worker-", shows="Running Executors")
         self._browser.get(self._url)
@@ -52,9 +52,7 @@ class SparkUi:
     def _look(self, shows: str) -> None:
         found = f'//body[contains(., "{shows}")]'
         waiting = WebDriverWait(self._browser, PAGE_WITHIN)
-        waiting.until(
-            until.presence_of_element_located((By.XPATH, found)), f"no {shows!r}: {self._browser.page_source}"
-        )
+        waiting.until(until.presence_of_element_located((By.XPATH, found)), f"no {shows!r}")
         assert self._browser.current_url.startswith(self._url)
         page: dict[str, Any] = self._browser.execute_script(LOOK)
         outside = [link for link in page["links"] if not link.startswith((self._url, "javascript:"))]

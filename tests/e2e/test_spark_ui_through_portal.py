@@ -37,5 +37,5 @@ def test_spark_through_the_gateway(
     browser.find_element("id", "connect").click()
     SparkUi(browser, url).look_through()
     assert browser.execute_script("return document.cookie") == "", "scripts cannot read it"
-    assert "Alive Workers" not in as_a_stranger(browser, url)
+    assert "Spark Master" not in as_a_stranger(browser, url)
     assert session.stop() == 128 + 15
