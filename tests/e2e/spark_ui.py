@@ -37,7 +37,7 @@ class SparkUi:
         self._follow("/stages/", shows="Completed Stages")
         self._follow("/stages/stage/?id=", shows="Summary Metrics")
         self._follow("/executors/", shows="driver")
-        self._follow("/SQL/", shows="ompleted Queries")
+        self._follow("/SQL/", shows="Queries")
         self._follow("/SQL/execution/?id=", shows="Details for Query")
 
     def _follow(self, link: str, *, shows: str) -> None:
