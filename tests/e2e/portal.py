@@ -33,7 +33,10 @@ _PAGES = Template("""
 
 PAGE = Template("""<!DOCTYPE html>
 <title>portal</title>
-<script>document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";</script>
+<script>
+  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";
+  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port;samesite=strict";
+</script>
 <form action="/node/$host/$port/login?next=$next" method="post">
   <input type="hidden" name="_xsrf" value="$xsrf">
   <input type="hidden" name="password" value="$password">

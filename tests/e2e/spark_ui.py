@@ -6,6 +6,7 @@ from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as until
 from selenium.webdriver.support.ui import WebDriverWait
 
 PAGE_WITHIN = 60.0  # seconds
@@ -27,7 +28,7 @@ class SparkUi:
 
     def look_through(self) -> None:
         """Follow the links to every kind of page, of an application that has run a job and a query."""
-        self._look(shows="Alive Workers")
+        self._look(shows="Spark Master at")
         self._save_screenshot()
         self._follow("/proxy/worker-", shows="Running Executors")
         self._browser.get(self._url)
@@ -36,7 +37,7 @@ class SparkUi:
         self._follow("/stages/", shows="Completed Stages")
         self._follow("/stages/stage/?id=", shows="Summary Metrics")
         self._follow("/executors/", shows="driver")
-        self._follow("/SQL/", shows="ompleted Queries")
+        self._follow("/SQL/", shows="Queries")
         self._follow("/SQL/execution/?id=", shows="Details for Query")
 
     def _follow(self, link: str, *, shows: str) -> None:
@@ -49,11 +50,10 @@ class SparkUi:
         self._look(shows)
 
     def _look(self, shows: str) -> None:
+        found = f'//body[contains(., "{shows}")]'
+        waiting = WebDriverWait(self._browser, PAGE_WITHIN)
+        waiting.until(until.presence_of_element_located((By.XPATH, found)), f"no {shows!r}")
         assert self._browser.current_url.startswith(self._url)
-        WebDriverWait(self._browser, PAGE_WITHIN).until(
-            lambda browser: shows in browser.find_element(By.TAG_NAME, "body").text,
-            f"no {shows!r} on {self._browser.current_url}",
-        )
         page: dict[str, Any] = self._browser.execute_script(LOOK)
         outside = [link for link in page["links"] if not link.startswith((self._url, "javascript:"))]
         assert outside == [], self._browser.current_url

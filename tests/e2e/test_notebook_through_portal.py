@@ -48,7 +48,7 @@ def _assert_the_spark_ui_is_there(portal: Portal, browser: webdriver.Chrome, lab
     assert (tile["title"], tile["path_info"]) == ("Spark UI", "sparkui/")
     url = f"{portal.origin}{connection['spark_ui_path']}"
     assert url == f"{portal.origin}{connection['base_url']}{tile['path_info']}"
-    assert "Alive Workers" not in as_a_stranger(browser, url)
+    assert "Spark Master" not in as_a_stranger(browser, url)
     assert "/login" in browser.current_url
     browser.get(portal.write_page(connection, str(connection["spark_ui_path"])))
     browser.find_element("id", "connect").click()
