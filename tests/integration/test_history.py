@@ -36,7 +36,7 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.appName({APPLICATION!r}).config("spark.eventLog.compress", "false").getOrCreate()
 sc = spark.sparkContext
 print(sc.parallelize(range(1000), 2).sum(), spark.range(100).selectExpr("sum(id)").collect()[0][0])
-print(sc.uiWebUrl)
+print(sc.applicationId, sc.uiWebUrl)
 """
 SETTINGS = ("spark.event_logs.enabled=true", "spark.prometheus=true", "spark.executor.idle_seconds=600")
 
@@ -55,21 +55,23 @@ class Over:
 
 def seen(session: RunningSession, client: JupyterClient, kernel: str, at: Place) -> Over:
     """Compute, and look at what the session says of it."""
-    *_, ui = client.run(kernel, NOTEBOOK).split()
+    *_, application, ui = client.run(kernel, NOTEBOOK).split()
     soon(lambda: busy(session), "word of the cores in use")
     config = yaml.safe_load((session.directory / "ood-runtime/spark/prometheus.yml").read_text())
     pages = [
         (job["static_configs"][0]["targets"][0], job["metrics_path"], job["authorization"]["credentials_file"])
         for job in config["scrape_configs"]
     ]
-    driver, token_file = ui.removeprefix("http://"), pages[0][2]
-    pages += [(driver, path, token_file) for path in ("/metrics/executors/prometheus/", "/metrics/prometheus/")]
+    master, _, token_file = pages[0]
+    for path in ("/metrics/executors/prometheus/", "/metrics/prometheus/"):
+        pages.append((ui.removeprefix("http://"), path, token_file))
+        pages.append((master, f"/proxy/{application}{path}", token_file))
     metrics = {}
     for target, path, file in pages:
         header = {"Authorization": f"Bearer {Path(file).read_text()}"}
         owner = requests.get(f"http://{target}{path}", headers=header, timeout=20)
         stranger = requests.get(f"http://{target}{path}", timeout=20)
-        metrics[path] = (owner.status_code, owner.text, stranger.status_code)
+        metrics[path.replace(application, "ID")] = (owner.status_code, owner.text, stranger.status_code)
     shown = command(at, "status", session.directory).stdout
     told = json.loads(command(at, "status", session.directory, "--json").stdout)
     return Over(at, session.directory, shown, told, metrics, notebook_without_logs(session, client))
@@ -139,11 +141,15 @@ def test_status_shows_who_uses_what(over: Over) -> None:
 
 
 def test_metrics_are_for_who_has_the_token(over: Over) -> None:
+    of_driver = {
+        "/metrics/executors/prometheus/": "metrics_executor_totalCores",
+        "/metrics/prometheus/": "metrics_spark_driver_DAGScheduler",
+    }
     named = {
         "/metrics/master/prometheus/": "metrics_master_aliveWorkers_Number",
         "/metrics/applications/prometheus/": "metrics_application_",
-        "/metrics/executors/prometheus/": "metrics_executor_totalCores",
-        "/metrics/prometheus/": "metrics_spark_driver_DAGScheduler",
+        **of_driver,
+        **{f"/proxy/ID{path}": name for path, name in of_driver.items()},
     }
     assert set(over.metrics) == set(named)
     for path, (owner, text, stranger) in over.metrics.items():
