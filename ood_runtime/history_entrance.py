@@ -72,7 +72,9 @@ def opened(way: Way, secret: Secret, server: HistoryServer) -> Iterator[str]:
         "forwarder": Forwarder(target),
     }
     handler = (r".*", HiddenEntrance if way.hidden else Entrance, own)
-    entrance = httpserver.HTTPServer(web.Application([handler], compress_response=False))
+    # Quiet: the path of a request is secret.
+    application = web.Application([handler], compress_response=False, log_function=lambda _: None)
+    entrance = httpserver.HTTPServer(application)
     family = socket.AF_INET6 if ":" in way.address else socket.AF_INET
     try:
         listening = socket.create_server((way.address, way.port), family=family)

@@ -96,6 +96,7 @@ def started(software: SparkSoftware, settings: Settings, event_logs: Path, base:
             # By a name of ours: Spark takes a path with a comma for two, and one with % for a URI.
             (directory / "event-logs").symlink_to(event_logs)
             opening, properties = _properties(software, directory / "event-logs", base, held[_NAME])
+            properties["spark.history.fs.logDirectory.names"] = str(event_logs).replace(",", "_")  # since Spark 4.3
             service = _service(software, settings, directory, held[_NAME])
             _write(software, service, directory, properties, settings)
             log = logs.create(directory / service.log)
