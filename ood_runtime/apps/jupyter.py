@@ -62,7 +62,9 @@ def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
         lambda: found.append(jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)),
         lambda: pythons.append(jupyter_home.find_kernel_python(settings.jupyter.python, environment)),
     )
-    return replace(found[0], kernel_python=pythons[0] if pythons[0] != found[0].python else None)
+    # Interpreters in one directory are of one environment, whatever they are called there.
+    own = pythons[0] and found[0].python and pythons[0].parent == found[0].python.parent
+    return replace(found[0], kernel_python=None if own else pythons[0])
 
 
 def server(

@@ -83,7 +83,7 @@ def test_every_part_has_it(scene: Scene) -> None:
         assert client.run(plain, "import sys; print(sys.executable)").strip() == python
         assert (
             in_a_terminal(scene.at, client, 'echo "$PYTHON_MODULE $(type -P python3)"; module -t list')
-            == f"1 {python}\nof the site/it's\npython/1"
+            == f"1 {python}\npython/1\nof the site/it's"
         )
         client.close()
 
