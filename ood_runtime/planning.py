@@ -138,7 +138,8 @@ def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
     paths = [path for path in asked if path and path != Path("/") and path.exists()]
     paths += [places.session, *sorted(places.outside), context.temporary]
     return tuple(
-        service if service.remote else container.enter(context.container, service, paths) for service in plan.services
+        service if service.remote or service.ours else container.enter(context.container, service, paths)
+        for service in plan.services
     )
 
 
