@@ -2,7 +2,7 @@
 
 import sys
 
-from ood_runtime import java, spark_driver, spark_jvm, spark_properties, spark_workers
+from ood_runtime import java, spark_connect, spark_driver, spark_jvm, spark_properties, spark_workers
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import Listening
@@ -12,7 +12,7 @@ from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
 from ood_runtime.spark_workers import MASTER
 
-PORTS = ("spark_master", "spark_master_ui")
+PORTS = ("spark_master", "spark_master_ui", spark_connect.PORT)
 SECRETS = {"spark": "key", "spark_ui": "key"}
 _MAIN = "org.apache.spark.deploy.master.Master"
 _MASTER_RESTARTS = 3
@@ -23,11 +23,13 @@ def cluster(context: Context) -> Part:
     sizes = compute(context.allocation.nodes, context.settings.spark)
     workers = spark_workers.workers(context, sizes)
     properties = spark_properties.compose(context, master_url(context), sizes)
+    connect = spark_connect.server(context, properties, sizes)
     files = [
         File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
         File("spark/master.args", _master_arguments(context)),
         File(spark_driver.ARGUMENTS, spark_driver.arguments(context, properties)),
         *workers.files,
+        *connect.files,
     ]
     software = spark_software(context)
     if java.needs_shim(software.java, software.spark):
@@ -42,7 +44,7 @@ def cluster(context: Context) -> Part:
             *(context.directories.scratch / "spark" / name for name in ("local", "recovery", "work")),
             *workers.directories,
         ),
-        services=(_master(context), *workers.services, *_archive_builder(context)),
+        services=(_master(context), *workers.services, *connect.services, *_archive_builder(context)),
         checks=workers.checks,
         connection={"spark_master": master_url(context)},
         notices=_notices(context),

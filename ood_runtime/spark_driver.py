@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ood_runtime import class_data, java, spark_jvm
@@ -32,22 +32,35 @@ def pyspark_kernel(context: Context) -> Part:
 
 def environment(context: Context) -> dict[str, str]:
     """The variables with which a PySpark program becomes a driver of this session's cluster."""
-    software = spark_software(context)
-    private = context.directories.private
-    submit = shlex.join(["--properties-file", str(spark_jvm.properties_path(context)), "pyspark-shell"])
-    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
     return {
         **spark_jvm.environment(context),
-        "PYSPARK_DRIVER_PYTHON": str(software.python),
-        "PYSPARK_PYTHON": str(software.python),
-        "PYSPARK_SUBMIT_ARGS": submit,
-        "PYTHONPATH": os.pathsep.join(search),
-        "PYTHONSTARTUP": str(private / _STARTUP),
+        **python_environment(context),
+        "PYSPARK_SUBMIT_ARGS": shlex.join(map(str, _pyspark(context))),
+        "PYTHONSTARTUP": str(context.directories.private / _STARTUP),
     }
 
 
-def arguments(context: Context, properties: Mapping[str, str]) -> str:
-    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that."""
+def python_environment(context: Context) -> dict[str, str]:
+    """The variables with which a Python finds this session's pyspark, and a driver the Python of its executors."""
+    software = spark_software(context)
+    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
+    return {
+        "PYSPARK_DRIVER_PYTHON": str(software.python),
+        "PYSPARK_PYTHON": str(software.python),
+        "PYTHONPATH": os.pathsep.join(search),
+    }
+
+
+def _pyspark(context: Context) -> Sequence[object]:
+    """What SparkSubmit is told for a notebook's driver."""
+    return ("--properties-file", spark_jvm.properties_path(context), "pyspark-shell")
+
+
+def arguments(context: Context, properties: Mapping[str, str], program: Sequence[object] = ()) -> str:
+    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that.
+
+    ``program`` is what SparkSubmit is told; without it, what it is told for a notebook.
+    """
     software = spark_software(context)
     return spark_jvm.argument_file(
         [
@@ -60,9 +73,7 @@ def arguments(context: Context, properties: Mapping[str, str]) -> str:
             "-cp",
             _classpath(context, properties),
             "org.apache.spark.deploy.SparkSubmit",
-            "--properties-file",
-            spark_jvm.properties_path(context),
-            "pyspark-shell",
+            *(program or _pyspark(context)),
         ]
     )
 

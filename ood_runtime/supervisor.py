@@ -243,7 +243,7 @@ class Supervisor:
         processes.send_group(process.pid, signal.SIGKILL)
         running.process, running.ready, running.let_go = None, False, False
         self._checks.look_soon()
-        if service.background:
+        if service.background and running.restarts >= service.restarts:
             running.given_up = True
             said = logs.tail(self._session.root / service.log, 1)
             if service.tells_end and status == 0 and said and said[0].isdecimal():

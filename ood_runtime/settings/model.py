@@ -15,7 +15,7 @@ from ood_runtime.settings.sizes import MIB, Memory
 PROTECTED = re.compile(
     r"spark\.(authenticate|network\.crypto|network\.sasl|io\.encryption|ssl|acls|admin|modify|user\.groups|ui\.filters"
     r"|ui\.view|ui\.killEnabled|ui\.reverseProxy|ui\.allowFramingFrom|master\.rest|master\.ui|org\.apache\.spark\.ui"
-    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.authenticate)"
+    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.(authenticate|grpc))"
 )
 
 
@@ -28,6 +28,12 @@ def _origin(value: str) -> str:
 def _workers(value: str) -> str:
     if not re.fullmatch(r"all|[1-9]\d*|(100|[1-9]?\d)%", value):
         raise ValueError("should be a number of workers, a share such as 80%, or all")
+    return value
+
+
+def _share(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*|(100|[1-9]\d?)%", value):
+        raise ValueError("should be a number of cores, or a share such as 50%")
     return value
 
 
@@ -145,11 +151,12 @@ class Executor(Section):
     """The Spark executors."""
 
     cores: int | None = Field(None, ge=1)
-    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts."""
+    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts, and so are few
+    ones that several notebooks share: into three executors at least."""
     memory: Memory | None = Field(None, ge=450 * MIB)
     """Heap of one executor. Not set: the worker's memory, shared by its executors."""
     idle_seconds: int = Field(60, ge=1)
-    """An executor that has had nothing to do for so long is given back to other notebooks."""
+    """An executor that has had nothing to do for so long is given back to other notebooks, unless `sharing` is one."""
 
 
 class Gpu(Section):
@@ -187,10 +194,13 @@ class Spark(Section):
     10.1.0.0/16 or fd00::/8. Not set: the addresses by which the nodes know each other."""
     wait_for_workers: Annotated[str, AfterValidator(_workers)] = "1"
     """How many workers must be there before the session is ready: a number, a share such as 80%, or all."""
-    dynamic_allocation: bool = True
-    """Give idle executors back, so that a second notebook gets cores while the first one rests."""
-    cores_per_application: int | None = Field(None, ge=1)
-    """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    sharing: Literal["one", "fair", "connect"] = "fair"
+    """How notebooks and R sessions share the cluster. `one`: the first one has all of it until it ends. `fair`: each
+    may hold a part of it, and gives back what it does not use. `connect` (Spark 4): as fair, and notebooks with the
+    kernel "PySpark (shared)" have one driver together, a Spark Connect server, which may hold all."""
+    cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
+    """The most cores that one notebook with a driver of its own may hold: a number, or a share of all such as 50%. Not
+    set: all where `sharing` is one; else about two thirds, so that there is always an executor for another."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []
