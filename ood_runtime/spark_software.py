@@ -23,7 +23,7 @@ _CLIENT_PACKAGES = {
     "grpc": "grpcio",
     "grpc_status": "grpcio-status",
     "google.rpc": "googleapis-common-protos",
-    "pandas": "pandas",
+    "pandas": "'pandas<3'",
     "pyarrow": "pyarrow",
     "zstandard": "zstandard",
 }
