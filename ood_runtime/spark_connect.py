@@ -93,6 +93,14 @@ def url(context: Context) -> str:
     return f"sc://localhost:{context.grant.ports[PORT]}"
 
 
+def access(context: Context) -> dict[str, str] | None:
+    """What another client needs: the address, the file with the token, the release. None where no driver is shared."""
+    if context.settings.spark.sharing != "connect":
+        return None
+    release = ".".join(map(str, spark_software(context).spark.release))
+    return {"url": url(context), "token": str(context.directories.private / TOKEN), "version": release}
+
+
 def _service(context: Context) -> Service:
     port = context.grant.ports[PORT]
     return Service(
