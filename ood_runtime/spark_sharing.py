@@ -37,4 +37,6 @@ def _dynamic(settings: SparkSettings, executors: int) -> dict[str, str]:
         # All at once for a new notebook: asking for 1, 2, 4 ... takes a second each time.
         "spark.dynamicAllocation.initialExecutors": str(executors),
         "spark.dynamicAllocation.executorIdleTimeout": f"{settings.executor.idle_seconds}s",
+        # Else every executor stays that has taken part in a shuffle; what is missing later is computed again.
+        "spark.dynamicAllocation.shuffleTracking.timeout": f"{settings.executor.idle_seconds}s",
     }

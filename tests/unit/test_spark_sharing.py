@@ -37,6 +37,7 @@ def test_a_fair_one_asks_for_its_part_at_once_and_gives_it_back(sharing: str) ->
     assert entries["spark.dynamicAllocation.shuffleTracking.enabled"] == "true"
     assert entries["spark.dynamicAllocation.initialExecutors"] == "4"
     assert entries["spark.dynamicAllocation.executorIdleTimeout"] == "7s"
+    assert entries["spark.dynamicAllocation.shuffleTracking.timeout"] == "7s"
 
 
 @given(st.integers(2, 256), st.integers(8, 1024), st.integers(1, 8), st.sampled_from(["fair", "connect"]))
