@@ -19,9 +19,9 @@ JUPYTER_MEMORY = 512 * MIB  # the server, and the notebook's own Python
 HEAP_SHARE = 0.7
 LEAST_EXECUTOR = 450 * MIB  # Spark refuses less (1.5 times its reserved memory)
 MOST_CORES = 8  # of one executor: larger heaps spend their time in garbage collection
-# Executors, at least, where several notebooks share a cluster: one holds two of them, and the third is for another.
-# No more of them than this makes necessary: each is a JVM.
-EXECUTORS_TO_SHARE = 3
+# Executors of a node, at least, where several notebooks share a cluster: so one notebook can hold some on every node,
+# and leaves some. A node alone has one more. No more of them than this makes necessary: each is a JVM.
+EXECUTORS_TO_SHARE = 2
 LARGEST_SHARE = 0.75  # of the executors, that one notebook may hold
 
 
@@ -105,7 +105,9 @@ def _limit(settings: SparkSettings, total: int) -> int | None:
 def _least(settings: SparkSettings, limit: int | None, total: int, nodes: int) -> int:
     """How many executors a worker has at least, so that there is one for a second notebook."""
     alone = settings.sharing == "one" or (limit is not None and limit >= total)
-    return 1 if alone else -(-EXECUTORS_TO_SHARE // (nodes * settings.workers_per_node))
+    if alone or settings.gpu.enabled:  # no more executors than there are GPUs
+        return 1
+    return -(-(EXECUTORS_TO_SHARE + (nodes == 1)) // settings.workers_per_node)
 
 
 def _share(settings: SparkSettings, executors: int, cores: int) -> int | None:

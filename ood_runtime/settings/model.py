@@ -151,8 +151,8 @@ class Executor(Section):
     """The Spark executors."""
 
     cores: int | None = Field(None, ge=1)
-    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts, and so are few
-    ones that several notebooks share: into three executors at least."""
+    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts. Where several
+    notebooks share the cluster, every node has two executors at least, a node alone three."""
     memory: Memory | None = Field(None, ge=450 * MIB)
     """Heap of one executor. Not set: the worker's memory, shared by its executors."""
     idle_seconds: int = Field(60, ge=1)

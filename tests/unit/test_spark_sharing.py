@@ -48,14 +48,16 @@ def test_there_is_an_executor_for_a_second_notebook(cores: int, gib: int, nodes:
     held = found.most_cores // found.executor_cores
     assert 1 <= held < found.executors
     assert held >= found.executors // 2, "and no more is kept for it than that needs"
+    assert held >= nodes, "it has a part of every node"
 
 
 def test_executors_are_cut_only_where_there_are_too_few() -> None:
     assert [(s.executor_cores, s.executors, s.most_cores) for s in (sizes(8), sizes(33, 512), sizes(8, 64, 4))] == [
         (2, 3, 4),
         (8, 4, 24),
-        (7, 4, 21),
+        (3, 8, 18),
     ]
+    assert sizes(8, gpu={"enabled": True}).executors == 1, "no more than there are GPUs"
     alone = sizes(8, cores_per_application="100%")
     assert (alone.executor_cores, alone.executors, alone.most_cores) == (7, 1, 7)
 
