@@ -35,7 +35,9 @@ def server(context: Context, properties: Mapping[str, str], sizes: Sizes) -> Par
     if context.settings.spark.sharing != "connect":
         return Part()
     private = context.directories.private
-    entries = spark_sharing.shared_entries(context.settings.spark, sizes, properties) | _entries(context)
+    # As much as other drivers say, unless the site or the user wants more.
+    quiet = {"spark.log.level": "WARN"}
+    entries = quiet | spark_sharing.shared_entries(context.settings.spark, sizes, properties) | _entries(context)
     script = render(
         "spark_connect.sh.j2",
         base=str(private / _ALL_BUT_TOKEN),
