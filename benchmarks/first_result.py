@@ -22,8 +22,8 @@ if not __package__:  # run as a file: our directory is no place for imports, the
 
 from benchmarks.cells import FIRST, FIRST_RESULT, Notebook
 from benchmarks.programs import Software, Started, session
-from benchmarks.start import build_archives, find_software
 from benchmarks.standing import ratio
+from benchmarks.start import build_archives, find_software
 from ood_runtime import java_properties
 
 STOCK = "stock-pyspark"

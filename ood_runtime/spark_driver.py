@@ -9,6 +9,7 @@ from ood_runtime import class_data, java, spark_jvm
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
+from ood_runtime.service import Service
 from ood_runtime.spark_properties import filter_jar, spark_software
 
 KERNEL = "pyspark_kernel.sh"
@@ -16,18 +17,42 @@ ARGUMENTS = "spark/driver.args"
 _STARTUP = "pyspark_startup.py"
 
 
-def pyspark_kernel(context: Context) -> Part:
-    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
+def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str, str]) -> Part:
+    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1).
+
+    ``directory`` is where notebooks begin, and ``surroundings`` are the variables that they get from what starts them:
+    a driver that is kept warm for the first of them has the same.
+    """
     software = spark_software(context)
     private = context.directories.private
     startup = render(
         "pyspark_startup.py.j2",
         java=[str(software.java.executable), f"@{private / ARGUMENTS}"],
+        warm=str(context.directories.sockets / "warm-driver") if context.settings.spark.warm != "off" else "",
         log_dir=str(context.directories.logs),
         scratch_dir=str(context.directories.scratch),
     )
     wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
-    return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
+    files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
+    return Part(files=files, services=_warm_driver(context, directory, surroundings))
+
+
+def _warm_driver(context: Context, directory: Path, surroundings: Mapping[str, str]) -> tuple[Service, ...]:
+    """Starts the first notebook's driver when the session is ready, by the kernel's own script: it must be the same."""
+    mode = context.settings.spark.warm
+    if mode == "off":
+        return ()
+    return (
+        Service(
+            name="warm-driver",
+            argv=("/bin/sh", str(context.directories.private / KERNEL), "--warm", mode),
+            environment={**context.allocation.environment, **surroundings},
+            directory=directory,
+            ready_seconds=60,
+            essential=False,
+            background=True,
+        ),
+    )
 
 
 def environment(context: Context) -> dict[str, str]:

@@ -31,7 +31,6 @@ class JupyterSparkApp:
 
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""
-        kernel = spark_driver.pyspark_kernel(context)
         environment = {
             "OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL),
             **spark_r.environment(context),
@@ -40,7 +39,7 @@ class JupyterSparkApp:
             self.name,
             jupyter.url(context),
             jupyter.server(context, kernels=("pyspark",), environment=environment, head_start=_head_start(context)),
-            kernel,
+            spark_driver.pyspark_kernel(context, jupyter.root_directory(context), environment),
             spark_r.r_sessions(context),
             spark_cluster.cluster(context),
         )

@@ -191,6 +191,10 @@ class Spark(Section):
     """Give idle executors back, so that a second notebook gets cores while the first one rests."""
     cores_per_application: int | None = Field(None, ge=1)
     """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    warm: Literal["off", "gateway", "context"] = "gateway"
+    """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
+    with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
+    spark.executor.idle_seconds. It starts when the session is ready, and takes the memory that is one driver's."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []
