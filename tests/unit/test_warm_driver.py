@@ -31,15 +31,24 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def loaded(path: Path, values: dict[str, object]) -> Any:
+    return load(path, "pyspark_startup.py.j2", **values)
+
+
 class Keeper:
     """The program that keeps a driver warm, and the same file as a kernel has it."""
 
     def __init__(self, place: Path) -> None:
         self.socket, self.notes = place / "socket", list[str]()
-        values = {"java": ["cat"], "warm": str(self.socket), "log_dir": str(place), "scratch_dir": str(place)}
+        values: dict[str, object] = {
+            "java": ["cat"],
+            "warm": str(self.socket),
+            "log_dir": str(place),
+            "scratch_dir": str(place),
+        }
         program = place / "startup.py"
         program.write_text(render("pyspark_startup.py.j2", **values))
-        self.kernel = load(place / "kernel.py", "pyspark_startup.py.j2", **values)
+        self.kernel = loaded(place / "kernel.py", values)
         # pytest's own changes from one phase of a test to the next.
         self.kernel.HARMLESS = re.compile(f"{self.kernel.HARMLESS.pattern}|PYTEST_CURRENT_TEST")
         self.process = subprocess.Popen([sys.executable, program, "--warm", "gateway"])
@@ -133,7 +142,7 @@ def test_a_driver_that_does_not_start_or_answer_is_too_slow(keeper: Keeper, monk
     monkeypatch.setattr(keeper.kernel, "WARM_PATIENCE", 0.2)
     driver = keeper.kernel.Driver()
     driver.begin()
-    assert driver.process is None
+    assert not driver.process
     monkeypatch.setattr(driver, "connect", lambda: "its own")
     assert driver.gateway() == "its own"
     notes = next(Path(driver.log).parent.glob(f"*-{keeper.process.pid}.log")).read_text()
