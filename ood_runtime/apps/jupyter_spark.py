@@ -39,9 +39,9 @@ class JupyterSparkApp:
             self.name,
             jupyter.url(context),
             jupyter.server(context, kernels=("pyspark",), environment=environment, head_start=_head_start(context)),
-            spark_driver.pyspark_kernel(context, jupyter.root_directory(context), environment),
             spark_r.r_sessions(context),
             spark_cluster.cluster(context),
+            spark_driver.pyspark_kernel(context, jupyter.root_directory(context), environment),
         )
 
 
