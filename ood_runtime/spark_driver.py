@@ -15,6 +15,7 @@ from ood_runtime.spark_properties import filter_jar, spark_software
 KERNEL = "pyspark_kernel.sh"
 ARGUMENTS = "spark/driver.args"
 _STARTUP = "pyspark_startup.py"
+_NOT_USED = "PySpark notebooks do not use PYSPARK_SUBMIT_ARGS of this job; the setting spark.conf takes what is in it"
 
 
 def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str, str]) -> Part:
@@ -34,7 +35,8 @@ def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str,
     )
     wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
     files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
-    return Part(files=files, services=_warm_driver(context, directory, surroundings))
+    notices = (_NOT_USED,) if "PYSPARK_SUBMIT_ARGS" in context.environment else ()
+    return Part(files=files, services=_warm_driver(context, directory, surroundings), notices=notices)
 
 
 def _warm_driver(context: Context, directory: Path, surroundings: Mapping[str, str]) -> tuple[Service, ...]:
