@@ -88,7 +88,7 @@ def stock(software: Software, results: Results) -> None:
 
 def ours(software: Software, results: Results) -> None:
     """A session, and the first result of a notebook in it."""
-    with _place() as place, session(software, place) as started:
+    with _place() as place, session(software, place, ["spark.warm=off"]) as started:
         results.add("start", started.seconds)
         started.settle()
         notebook = Notebook(started, "pyspark")
@@ -98,7 +98,7 @@ def ours(software: Software, results: Results) -> None:
 
 def without_archives(software: Software, results: Results) -> None:
     """A session whose JVMs have no class-data archives, such as a site's or user's very first."""
-    with _place() as place, session(software, place, ['spark.class_data="off"']) as started:
+    with _place() as place, session(software, place, ["spark.class_data=off", "spark.warm=off"]) as started:
         results.add("start_without_archives", started.seconds)
         started.settle()
         notebook = Notebook(started, "pyspark")

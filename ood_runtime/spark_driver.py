@@ -5,29 +5,58 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ood_runtime import class_data, java, spark_jvm
+from ood_runtime import class_data, java, spark_jvm, spark_sharing
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
+from ood_runtime.service import Service
 from ood_runtime.spark_properties import filter_jar, spark_software
 
 KERNEL = "pyspark_kernel.sh"
 ARGUMENTS = "spark/driver.args"
 _STARTUP = "pyspark_startup.py"
+_NOT_USED = "PySpark notebooks do not use PYSPARK_SUBMIT_ARGS of this job; the setting spark.conf takes what is in it"
 
 
-def pyspark_kernel(context: Context) -> Part:
-    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
+def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str, str]) -> Part:
+    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1).
+
+    ``directory`` is where notebooks begin, and ``surroundings`` are the variables that they get from what starts them:
+    a driver that is kept warm for the first of them has the same.
+    """
     software = spark_software(context)
     private = context.directories.private
     startup = render(
         "pyspark_startup.py.j2",
         java=[str(software.java.executable), f"@{private / ARGUMENTS}"],
+        warm=str(context.directories.sockets / "warm-driver")
+        if spark_sharing.warm(context.settings.spark) != "off"
+        else "",
         log_dir=str(context.directories.logs),
         scratch_dir=str(context.directories.scratch),
     )
     wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
-    return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
+    files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
+    notices = (_NOT_USED,) if "PYSPARK_SUBMIT_ARGS" in context.environment else ()
+    return Part(files=files, services=_warm_driver(context, directory, surroundings), notices=notices)
+
+
+def _warm_driver(context: Context, directory: Path, surroundings: Mapping[str, str]) -> tuple[Service, ...]:
+    """Starts the first notebook's driver when the session is ready, by the kernel's own script: it must be the same."""
+    mode = spark_sharing.warm(context.settings.spark)
+    if mode == "off":
+        return ()
+    return (
+        Service(
+            name="warm-driver",
+            argv=("/bin/sh", str(context.directories.private / KERNEL), "--warm", mode),
+            environment={**context.allocation.environment, **surroundings},
+            directory=directory,
+            ready_seconds=60,
+            essential=False,
+            background=True,
+        ),
+    )
 
 
 def environment(context: Context) -> dict[str, str]:

@@ -29,6 +29,11 @@ def shared_entries(settings: SparkSettings, sizes: Sizes, entries: Mapping[str, 
     return kept | {key: value for key, value in own.items() if key not in settings.conf}
 
 
+def warm(settings: SparkSettings) -> str:
+    """What is kept warm for the first notebook with a driver of its own; where there is a shared driver, that is it."""
+    return "off" if settings.sharing == "connect" else settings.warm
+
+
 def _dynamic(settings: SparkSettings, executors: int) -> dict[str, str]:
     return {
         "spark.dynamicAllocation.enabled": "true",

@@ -201,6 +201,11 @@ class Spark(Section):
     cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
     """The most cores that one notebook with a driver of its own may hold: a number, or a share of all such as 50%. Not
     set: all where `sharing` is one; else about two thirds, so that there is always an executor for another."""
+    warm: Literal["off", "gateway", "context"] = "gateway"
+    """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
+    with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
+    spark.executor.idle_seconds. It starts when the session is ready, and takes the memory that is one driver's.
+    Where `sharing` is connect there is the shared driver instead."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []

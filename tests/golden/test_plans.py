@@ -155,6 +155,7 @@ CONTEXTS = {
                 "cores_per_application": 2,
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
+                "warm": "context",
             }
         },
         archives=True,

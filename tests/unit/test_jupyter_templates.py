@@ -37,7 +37,7 @@ VALUES: dict[str, dict[str, object]] = {
         "certfile": None,
     },
     "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True},
-    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "log_dir": ODD, "scratch_dir": ODD},
+    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "warm": ODD, "log_dir": ODD, "scratch_dir": ODD},
     "pyspark_kernel.sh.j2": {"python": ODD, "environment": {"PYTHONSTARTUP": ODD, "SPARK_HOME": ODD}},
 }
 

@@ -108,3 +108,9 @@ def test_a_python_without_the_client_says_how_to_get_it(monkeypatch: pytest.Monk
     spark_software._check_client(python, {})
     with pytest.raises(MissingError, match="cannot say"):
         spark_software._check_client(Path("/nonexistent/python"), {})
+
+
+def test_where_a_driver_is_shared_no_other_is_kept_warm() -> None:
+    warm = {sharing: spark_sharing.warm(Spark.model_validate({"sharing": sharing})) for sharing in ("one", "fair")}
+    assert warm == dict.fromkeys(("one", "fair"), "gateway")
+    assert spark_sharing.warm(Spark.model_validate({"sharing": "connect", "warm": "context"})) == "off"
