@@ -1,6 +1,7 @@
 """The cluster of a session: a standalone master and its workers (paper, section 4)."""
 
 import sys
+from pathlib import Path
 
 from ood_runtime import java, spark_connect, spark_driver, spark_jvm, spark_properties, spark_workers
 from ood_runtime.context import Context
@@ -18,12 +19,15 @@ _MAIN = "org.apache.spark.deploy.master.Master"
 _MASTER_RESTARTS = 3
 
 
-def cluster(context: Context) -> Part:
-    """The master and the workers, with everything they read."""
+def cluster(context: Context, directory: Path) -> Part:
+    """The master and the workers, with everything they read.
+
+    ``directory`` is where a driver that is shared runs: relative names of files are its own.
+    """
     sizes = compute(context.allocation.nodes, context.settings.spark)
     workers = spark_workers.workers(context, sizes)
     properties = spark_properties.compose(context, master_url(context), sizes)
-    connect = spark_connect.server(context, properties, sizes)
+    connect = spark_connect.server(context, properties, sizes, directory)
     files = [
         File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
         File("spark/master.args", _master_arguments(context)),

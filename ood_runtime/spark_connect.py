@@ -4,6 +4,7 @@ docs/decisions/0014-sharing.md has the reasons. Needs Spark 4.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ood_runtime import spark_driver, spark_jvm, spark_sharing
@@ -30,8 +31,11 @@ _RESTARTS = 3
 _STATUS = "status.json"
 
 
-def server(context: Context, properties: Mapping[str, str], sizes: Sizes) -> Part:
-    """The server; nothing where notebooks do not share a driver. ``properties`` are those of other drivers."""
+def server(context: Context, properties: Mapping[str, str], sizes: Sizes, directory: Path) -> Part:
+    """The server; nothing where notebooks do not share a driver. ``properties`` are those of other drivers.
+
+    It runs in ``directory``, which outlives the session: what a notebook writes under a relative name is there.
+    """
     if context.settings.spark.sharing != "connect":
         return Part()
     private = context.directories.private
@@ -57,7 +61,7 @@ def server(context: Context, properties: Mapping[str, str], sizes: Sizes) -> Par
             File(TOKEN, "", secret=True),
             File(_POOLS, render("spark_pools.xml.j2")),
         ),
-        services=(_service(context),),
+        services=(replace(_service(context), directory=directory),),
     )
 
 
@@ -109,7 +113,6 @@ def _service(context: Context) -> Service:
         name=NAME,
         argv=(str(context.directories.private / _SCRIPT),),
         environment=spark_jvm.environment(context) | spark_driver.python_environment(context),
-        directory=context.directories.scratch,
         ready=Listening((port,), ADDRESS),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port,),

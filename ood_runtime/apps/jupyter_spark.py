@@ -43,7 +43,7 @@ class JupyterSparkApp:
             jupyter.server(context, kernels=tuple(kernels), environment=environment, head_start=_head_start(context)),
             spark_connect.shared_kernel(context),
             spark_r.r_sessions(context),
-            spark_cluster.cluster(context),
+            spark_cluster.cluster(context, jupyter.root_directory(context)),
             spark_driver.pyspark_kernel(context, jupyter.root_directory(context), environment),
         )
 
