@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java_properties, spark_sharing, ui_filter
+from ood_runtime import class_data, java_properties, spark_observed, spark_sharing, spark_ui, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
@@ -79,6 +79,7 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
         "spark.executor.memory": memory.spark(sizes.executor_memory),
         "spark.ui.port": "0",  # the second notebook would wait for 4040 and then take another one
         "spark.ui.showConsoleProgress": "false",
+        **spark_ui.properties(context),
     }
     if not has_hive(context):
         # Spark's own choice is a Hive catalog in the current directory, which only one notebook can open.
@@ -86,7 +87,8 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     if settings.gpu.enabled:
         entries["spark.executor.resource.gpu.amount"] = str(settings.gpu.per_executor)
         entries["spark.task.resource.gpu.amount"] = f"{settings.gpu.per_task:g}"
-    return entries | spark_sharing.entries(settings, sizes)
+    observed = spark_observed.properties(settings, context.directories.session)
+    return entries | spark_sharing.entries(settings, sizes) | observed
 
 
 def has_hive(context: Context) -> bool:
