@@ -205,11 +205,16 @@ class Spark(Section):
     them, and applications have none."""
     sharing: Literal["one", "fair", "connect"] = "fair"
     """How notebooks and R sessions share the cluster. `one`: the first one has all of it until it ends. `fair`: each
-    may hold a part of it, and gives back what it does not use. `connect` (Spark 4): as fair, and notebooks with the
-    kernel "PySpark (shared)" have one driver together, a Spark Connect server, which may hold all."""
+    may use all processors, and a part of the memory (see shares), and gives back what it does not use. `connect`
+    (Spark 4): as fair, and notebooks with the kernel "PySpark (shared)" have one driver together, a Spark Connect
+    server."""
+    shares: int = Field(2, ge=1, le=16)
+    """How many notebooks can compute at the same time where `sharing` is not one: the executors' memory is in so many
+    parts, as far as there is enough of it, and Spark is told of so many times the cores. Not for GPUs, which one
+    notebook has at a time."""
     cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
-    """The most cores that one notebook with a driver of its own may hold: a number, or a share of all such as 50%. Not
-    set: all where `sharing` is one; else about two thirds, so that there is always an executor for another."""
+    """The most cores that one notebook with a driver of its own may use: a number, or a share of all such as 50%. Not
+    set: all."""
     warm: Literal["off", "gateway", "context"] = "gateway"
     """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
     with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
