@@ -101,7 +101,7 @@ def test_r_computes_in_the_job_until_the_card_is_deleted(portal: Portal) -> None
         line.send_keys('paste(Sys.getenv("SLURM_JOB_ID"), sum(1:10))', Keys.ENTER)
         portal.wait_for(rf'\[1\] "{portal.job()} 55"')
     with portal.connected("btn-secondary"):
-        portal.wait_for("Workers: 1 Alive")
+        portal.wait_for("Workers: 2 Alive")
         assert re.search(r"^http://[^/]+/rnode/node0\d/\d+/$", portal.browser.current_url)
     portal.press(".card button.delete")
     portal.wait_for("The job was ended from outside")
