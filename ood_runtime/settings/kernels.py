@@ -1,0 +1,39 @@
+"""The settings of notebooks' kernels beside those that Jupyter has by itself."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ood_runtime.settings.section import Section
+
+
+def _line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("should be a pattern in one line, such as python/*")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value.startswith(("/", "~", "$")):
+        raise ValueError("should be an absolute path; ~, $VARIABLES and patterns such as /opt/venvs/* are allowed")
+    return _line(value)
+
+
+Pattern = Annotated[str, AfterValidator(_line)]
+PathPattern = Annotated[str, AfterValidator(_path)]
+
+
+class Kernels(Section):
+    """Kernels for the Pythons, Rs and Julias that are there, beside those that Jupyter has by itself."""
+
+    modules: list[Pattern] = []
+    """Modules that have a kernel, as patterns such as python/* or R/4.*. Each module that matches is loaded once, to see
+    whether it brings Python with ipykernel, R with IRkernel or Julia with IJulia."""
+    conda: list[Pattern] = []
+    """conda environments that have a kernel: patterns of their names, such as *, or of their paths."""
+    venvs: list[PathPattern] = []
+    """Virtual environments of Python that have a kernel: patterns of their paths, such as ~/venvs/*."""
+    programs: list[Literal["python", "r", "julia"]] = []
+    """Languages whose program on the job's PATH has a kernel, with nothing loaded."""
+    look_seconds: float = Field(60, gt=0, le=600)
+    """How long one environment may take to tell what is in it, and with `kernels check` also to start."""
