@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ood_runtime.settings.environment import Environment
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 from ood_runtime.settings.sizes import MIB, Memory
@@ -213,6 +214,7 @@ class Settings(Section):
     Not set: $TMPDIR."""
     launcher: str | None = None
     """Which scheduler's launcher to use. Not set: found from the job's environment."""
+    environment: Environment = Environment()
     ports: Ports = Ports()
     ssh: Ssh = Ssh()
     portal: Portal = Portal()
