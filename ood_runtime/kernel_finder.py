@@ -1,87 +1,62 @@
 """The only place that looks for the Pythons, Rs and Julias that notebooks can use: it loads each environment once."""
 
-import glob
 import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from ood_runtime.kernelspecs import Kernel, Language, Source
+from ood_runtime.kernel_places import Place
+from ood_runtime.kernelspecs import Kernel, Language
 from ood_runtime.render import render
-from ood_runtime.settings.kernels import Kernels
 
 _MARK = "ood-runtime-kernel"
-_LANGUAGES: tuple[Language, ...] = ("python", "r", "julia")
 _PACKAGES: Mapping[Language, str] = {"python": "ipykernel", "r": "IRkernel", "julia": "IJulia"}
 _LINES = 3  # of what an environment says when it fails
 
-
-@dataclass(frozen=True)
-class Place:
-    """A software environment to look into; only ``languages`` count."""
-
-    source: Source
-    name: str
-    languages: tuple[Language, ...] = _LANGUAGES
+Answers = Mapping[tuple[str, str], str]
 
 
-def places(settings: Kernels, environment: Mapping[str, str]) -> list[Place]:
-    """The environments that the settings name, as far as they are there."""
-    venvs = [Place("venv", path, ("python",)) for path in _matching(settings.venvs, "pyvenv.cfg", environment)]
-    programs = [Place("program", language, (language,)) for language in settings.programs]
-    return [*venvs, *programs]
+def look(places: Sequence[Place], seconds: float, environment: Mapping[str, str]) -> Iterator[list[Kernel]]:
+    """The kernels of each of the places, in their order; as many at once as there are processors.
 
-
-def look(found: Sequence[Place], settings: Kernels, environment: Mapping[str, str]) -> Iterator[list[Kernel]]:
-    """The kernels of each of the places, in their order; as many at once as there are processors."""
+    ``seconds`` is what one of them may take. A place that cannot be loaded gives a kernel that says why.
+    """
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        yield from pool.map(lambda place: _look(place, settings.look_seconds, environment), found)
-
-
-def _matching(patterns: Sequence[str], inside: str, environment: Mapping[str, str]) -> list[str]:
-    """The directories that match one of the patterns and have the file ``inside``."""
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        expanded = _expand(pattern, environment)
-        for path in sorted(glob.glob(expanded)):
-            if (Path(path) / inside).is_file():
-                found[str(Path(path))] = None
-    return list(found)
-
-
-def _expand(pattern: str, environment: Mapping[str, str]) -> str:
-    """``~`` and variables as the job has them; what has no value stays, and matches nothing."""
-    home = re.sub(r"^~(?=/|$)", lambda _: environment.get("HOME", "~"), pattern)
-    return re.sub(r"\$(\w+|\{\w+\})", lambda name: environment.get(name[1].strip("{}"), name[0]), home)
+        yield from pool.map(lambda place: _look(place, seconds, environment), places)
 
 
 def _look(place: Place, seconds: float, environment: Mapping[str, str]) -> list[Kernel]:
-    script = render("kernel_probe.sh.j2", mark=_MARK)
+    script = render("kernel_probe.sh.j2", mark=_MARK, environment=place.environment)
+    nothing = Kernel(place.source, place.name, place.environment)
     try:
         done = subprocess.run(
             ["/bin/bash", "-c", script], env=dict(environment), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
             timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return [_unusable(place, f"did not answer within {seconds:g} s", "see what it does when it is loaded")]
+        why = f"gave no answer within {seconds:g} s"
+        return [replace(nothing, missing=why, remedy="see what loads so slowly, or set kernels.look_seconds")]
     said = done.stderr.decode(errors="replace")
     answers = _answers(done.stdout.decode(errors="surrogateescape"))
     if ("loaded", "environment") not in answers:
-        return [_unusable(place, _last(said) or "cannot be loaded", "load it by hand in a terminal to see why")]
-    return [_kernel(place, language, answers, said) for language in _brought(place, answers)]
+        why = _last(said) or f"loading it ended with {done.returncode}"
+        return [replace(nothing, missing=why, remedy="; ".join(place.environment.steps))]
+    return [_kernel(nothing, language, answers, said) for language in _brought(place, answers)]
 
 
-def _answers(output: str) -> dict[tuple[str, str], str]:
+def _answers(output: str) -> Answers:
     """What the probe has told: VALUE by STAGE and LANGUAGE."""
     lines = [line.split(" ", 3) for line in output.splitlines() if line.startswith(f"{_MARK} ")]
     return {(words[1], words[2]): words[3].strip() for words in lines if len(words) == 4}
 
 
-def _brought(place: Place, answers: Mapping[tuple[str, str], str]) -> list[Language]:
-    """The languages that are the environment's own: their program is another one than before it was loaded."""
+def _brought(place: Place, answers: Answers) -> list[Language]:
+    """The languages that are the environment's own: their program is another one than before it was loaded.
+
+    A module that was loaded before changes nothing, so there all of them count.
+    """
     loaded_before = f":{place.name}:" in answers.get(("loaded", "modules"), "")
     return [
         language
@@ -91,35 +66,35 @@ def _brought(place: Place, answers: Mapping[tuple[str, str], str]) -> list[Langu
     ]
 
 
-def _kernel(place: Place, language: Language, answers: Mapping[tuple[str, str], str], said: str) -> Kernel:
+def _kernel(nothing: Kernel, language: Language, answers: Answers, said: str) -> Kernel:
     path = answers[("path", language)]
-    kernel = Kernel(place.source, place.name, language, Path(path).name, answers.get(("version", language), ""))
-    if ("package", language) in answers:
-        return kernel
+    kernel = replace(nothing, language=language, program=path.rpartition("/")[2])
     if ("version", language) not in answers:
         return replace(kernel, missing=f"{path} cannot be run: {_last(said)}", remedy="run it by hand to see why")
-    return replace(kernel, missing=_why_not(language, said), remedy=_install(place, language, path))
+    kernel = replace(kernel, version=answers[("version", language)])
+    if ("package", language) in answers:
+        return kernel
+    return replace(kernel, missing=_why_not(language, said), remedy=_install(kernel, path))
 
 
 def _why_not(language: Language, said: str) -> str:
     package = _PACKAGES[language]
-    absent = re.search(rf"No module named '?{package}'?\s|no package called .{package}|no IJulia", said + "\n")
-    return f"{package} is not installed there" if absent or not said else f"{package} cannot be loaded: {_last(said)}"
+    if re.search(rf"No module named '?{package}'?(\s|$)|there is no package called|IJulia is not installed", said):
+        return f"{package} is not installed"
+    return f"{package} cannot be loaded: {_last(said)}"
 
 
-def _install(place: Place, language: Language, path: str) -> str:
-    """The command that installs what is missing."""
-    if language == "r":
-        return f"""install it with: {path} -e 'install.packages("IRkernel")'"""
-    if language == "julia":
-        return f"""install it with: {path} -e 'using Pkg; Pkg.add("IJulia")'"""
-    return f"install it with: {path} -m pip install ipykernel"
-
-
-def _unusable(place: Place, missing: str, remedy: str) -> Kernel:
-    return Kernel(place.source, place.name, place.languages[0], missing=missing, remedy=remedy)
+def _install(kernel: Kernel, path: str) -> str:
+    """The command that installs what is missing, in a shell where the environment is loaded."""
+    command = {
+        "python": f"{path} -m pip install ipykernel",
+        "r": f"""{path} -e 'install.packages("IRkernel")'""",
+        "julia": f"""{path} -e 'using Pkg; Pkg.add("IJulia")'""",
+    }[kernel.language or "python"]
+    loads = [step for step in kernel.environment.steps if step.startswith("module ")]
+    return " && ".join([*loads, command])
 
 
 def _last(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip().removeprefix("ood-runtime: ") for line in said.splitlines() if line.strip()]
     return "; ".join(lines[-_LINES:])

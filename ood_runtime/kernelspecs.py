@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ood_runtime.render import render
+from ood_runtime.settings.environment import Environment
 
 Language = Literal["python", "r", "julia"]
-Source = Literal["module", "conda", "venv", "program"]
+Source = Literal["module", "conda", "venv", "environment", "program"]
 
 # The entry in a kernelspec's metadata that says that it is ours.
 MARK = "ood_runtime"
 _LONGEST_NAME = 80  # of a directory's 255 bytes; what comes after is a digest
+_PLAIN = r"[a-z0-9.\-/]{1,80}"  # a slash becomes an underscore, and nothing else changes
 _TITLES: Mapping[Language, str] = {"python": "Python", "r": "R", "julia": "Julia"}
 
 
@@ -25,13 +27,15 @@ _TITLES: Mapping[Language, str] = {"python": "Python", "r": "R", "julia": "Julia
 class Kernel:
     """A kernel of one software environment.
 
-    ``name`` is what its ``source`` calls the environment: a module's name, a path, or the program's own. ``program`` is
-    what is started when that is loaded. ``missing`` says why it cannot be used, and ``remedy`` what to do.
+    ``name`` is what its ``source`` calls the environment: a module's name, a path, one from the settings, or that of the
+    language. ``program`` is what is started when ``environment`` is loaded. ``missing`` says why it cannot be used, and
+    ``remedy`` what to do; the language may not be known then.
     """
 
     source: Source
     name: str
-    language: Language
+    environment: Environment = Environment()
+    language: Language | None = None
     program: str = ""
     version: str = ""
     missing: str = ""
@@ -43,30 +47,34 @@ class Kernel:
 
         Jupyter takes letters, digits, dots, hyphens and underscores. What they cannot say goes into a digest.
         """
-        plain = self.name.replace("/", "_")
-        told = plain if self.source in ("module", "program") else Path(self.name).name
-        parts = [self.language, *((self.source, told) if self.source != "program" else ())]
-        slug = re.sub(r"[^a-z0-9.\-_]+", "-", "-".join(parts).lower())
-        lossless = self.source == "program" or re.fullmatch(r"[a-z0-9.\-/]+", self.name) and told == plain
-        if lossless and len(slug) <= _LONGEST_NAME:
+        told = self._short.replace("/", "_")
+        words = [str(self.language), *((self.source, told) if self.source != "program" else ())]
+        slug = re.sub(r"[^a-z0-9.\-_]+", "-", "-".join(words).lower())
+        if self.source in ("module", "program") and re.fullmatch(_PLAIN, self.name):
             return slug
         return f"{slug[:_LONGEST_NAME].rstrip('.-_')}-{self._digest()}"
 
     @property
     def title(self) -> str:
         """What people see: the language with its version, and where it is from."""
-        language = " ".join(filter(None, (_TITLES[self.language], self.version)))
-        where = self.name if self.source == "module" else Path(self.name).name
-        return language if self.source == "program" else f"{language} ({self.source} {_printable(where)})"
+        title = " ".join(filter(None, (_TITLES[self.language] if self.language else "", self.version)))
+        if self.source == "program":
+            return title
+        kind = "" if self.source == "environment" else f"{self.source} "
+        return f"{title} ({kind}{_printable(self._short)})".strip()
+
+    @property
+    def _short(self) -> str:
+        return Path(self.name).name if self.source in ("conda", "venv") else self.name
 
     def _digest(self) -> str:
-        identity = "\0".join((self.source, self.name, self.language))
+        identity = "\0".join((self.source, self.name, str(self.language)))
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def files(kernel: Kernel) -> dict[str, bytes]:
     """The files of the kernelspec of ``kernel``, by their names; kernel.sh is the script that its argv names."""
-    static = packaged(kernel.language)
+    static = packaged(str(kernel.language))
     spec = json.loads(static["kernel.json"])
     spec["display_name"] = kernel.title
     spec["metadata"] = {
@@ -78,6 +86,7 @@ def files(kernel: Kernel) -> dict[str, bytes]:
         title=kernel.title,
         language=kernel.language,
         program=kernel.program,
+        environment=kernel.environment,
         log=f"kernel-{kernel.directory}.log",
     )
     return {

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from ood_runtime.settings.environment import Environment, Name
 from ood_runtime.settings.section import Section
 
 
@@ -33,7 +34,15 @@ class Kernels(Section):
     """conda environments that have a kernel: patterns of their names, such as *, or of their paths."""
     venvs: list[PathPattern] = []
     """Virtual environments of Python that have a kernel: patterns of their paths, such as ~/venvs/*."""
+    environments: dict[Name, Environment] = {}
+    """More environments that have a kernel, each with a name for people, and what it loads, as `environment` has it: for
+    a Python that needs several modules, or lines of bash."""
     programs: list[Literal["python", "r", "julia"]] = []
     """Languages whose program on the job's PATH has a kernel, with nothing loaded."""
     look_seconds: float = Field(60, gt=0, le=600)
     """How long one environment may take to tell what is in it, and with `kernels check` also to start."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any kernel is asked for."""
+        return bool(self.modules or self.conda or self.venvs or self.environments or self.programs)
