@@ -41,7 +41,7 @@ def check(
 
 def _check(folder: Folder, name: str, python: Path, seconds: float, environment: Mapping[str, str]) -> Checked:
     # A short name in /tmp: the kernel's sockets lie there, and paths of sockets have 107 bytes (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="ood-", dir="/tmp") as work:  # noqa: S108  (closed to others)
+    with tempfile.TemporaryDirectory(prefix="ood-", dir="/tmp") as work:
         mark = secrets.token_hex(16)
         script = render("kernel_check.py.j2", folder=str(folder.path), name=name, seconds=seconds, work=work)
         try:
@@ -72,4 +72,4 @@ def _answer(name: str, done: "subprocess.CompletedProcess[bytes]", said: Sequenc
 def _environment(environment: Mapping[str, str], mark: str, work: str) -> dict[str, str]:
     """Marked, so that whatever is started is found; not the session's, whose logs are for its own kernels."""
     kept = {name: value for name, value in environment.items() if name != "OOD_RUNTIME_SESSION_DIR"}
-    return {**kept, _MARK: mark, "JUPYTER_RUNTIME_DIR": work, "IPYTHONDIR": f"{work}/ipython"}
+    return {**kept, _MARK: mark, "JUPYTER_RUNTIME_DIR": work, "IPYTHONDIR": f"{work}/ipython", "TMPDIR": work}

@@ -41,9 +41,12 @@ def _look(place: Place, seconds: float, environment: Mapping[str, str]) -> list[
     said = done.stderr.decode(errors="replace")
     answers = _answers(done.stdout.decode(errors="surrogateescape"))
     if ("loaded", "environment") not in answers:
-        why = _last(said) or f"loading it ended with {done.returncode}"
-        return [replace(nothing, missing=why, remedy="; ".join(place.environment.steps))]
-    return [_kernel(nothing, language, answers, said) for language in _brought(place, answers)]
+        why = _loading(said) or f"loading it ended with {done.returncode}"
+        return [replace(nothing, missing=why, remedy="load it in a terminal: " + "; ".join(place.environment.steps))]
+    brought = _brought(place, answers)
+    if place.source == "environment" and not brought:
+        return [replace(nothing, missing="brings no Python, R or Julia of its own", remedy="see what it loads")]
+    return [_kernel(nothing, language, answers, said) for language in brought]
 
 
 def _answers(output: str) -> Answers:
@@ -95,6 +98,13 @@ def _install(kernel: Kernel, path: str) -> str:
     return " && ".join([*loads, command])
 
 
+def _loading(said: str) -> str:
+    """What could not be loaded, which comes last, and the reason that was told first."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    ours = lines[-1].removeprefix("ood-runtime: ") if lines else ""
+    return f"{ours}: {lines[0]}" if len(lines) > 1 else ours
+
+
 def _last(said: str) -> str:
-    lines = [line.strip().removeprefix("ood-runtime: ") for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     return "; ".join(lines[-_LINES:])

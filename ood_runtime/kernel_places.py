@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ood_runtime.errors import MissingError
@@ -25,7 +25,7 @@ class Place:
 
     source: Source
     name: str
-    environment: Environment = Environment()
+    environment: Environment = field(default_factory=Environment)
     languages: tuple[Language, ...] = _LANGUAGES
 
 
@@ -100,13 +100,14 @@ def _conda_environments(environment: Mapping[str, str]) -> list[str]:
         noted = (home / ".conda" / "environments.txt").read_text(errors="surrogateescape").splitlines()
     except OSError:
         noted = []
-    inside = [path for parent in parents for path in sorted(glob.glob(f"{glob.escape(parent)}/*"))]
+    inside = [str(path) for parent in parents for path in sorted(Path(parent).glob("*"))]
     return [path for path in dict.fromkeys([*inside, *noted]) if (Path(path) / "conda-meta").is_dir()]
 
 
 def _directories(patterns: Sequence[str], inside: str, environment: Mapping[str, str]) -> list[str]:
     """The directories that match one of the patterns and have ``inside`` in them."""
-    paths = [path for pattern in patterns for path in sorted(glob.glob(_expanded(pattern, environment)))]
+    # Not of Path, which takes no absolute patterns.
+    paths = [path for pattern in patterns for path in sorted(glob.glob(_expanded(pattern, environment)))]  # noqa: PTH207
     found = [os.path.normpath(path) for path in paths if (Path(path) / inside).exists()]
     return list(dict.fromkeys(found))
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -27,14 +27,14 @@ _TITLES: Mapping[Language, str] = {"python": "Python", "r": "R", "julia": "Julia
 class Kernel:
     """A kernel of one software environment.
 
-    ``name`` is what its ``source`` calls the environment: a module's name, a path, one from the settings, or that of the
-    language. ``program`` is what is started when ``environment`` is loaded. ``missing`` says why it cannot be used, and
-    ``remedy`` what to do; the language may not be known then.
+    ``name`` is what its ``source`` calls the environment: a module's name, a path, a name in the settings, or that of
+    the language. ``program`` is what is started when ``environment`` is loaded. ``missing`` says why it cannot be used,
+    and ``remedy`` what to do; the language may not be known then.
     """
 
     source: Source
     name: str
-    environment: Environment = Environment()
+    environment: Environment = field(default_factory=Environment)
     language: Language | None = None
     program: str = ""
     version: str = ""
@@ -98,7 +98,9 @@ def files(kernel: Kernel) -> dict[str, bytes]:
 
 def packaged(name: str) -> dict[str, bytes]:
     """The files of the kernelspec called ``name`` that comes with the package."""
-    return {entry.name: entry.read_bytes() for entry in sorted(_static().joinpath(name).iterdir(), key=lambda e: e.name)}
+    return {
+        entry.name: entry.read_bytes() for entry in sorted(_static().joinpath(name).iterdir(), key=lambda e: e.name)
+    }
 
 
 def is_ours(spec: Any) -> bool:

@@ -3,11 +3,9 @@
 import os
 import pwd
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home
+from ood_runtime import jupyter_home, kernel_cache, session_kernels
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.jupyter_home import Jupyter
@@ -32,7 +30,7 @@ class JupyterApp:
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
         """Jupyter."""
-        return Software(jupyter=find(settings, environment))
+        return Software(jupyter=find(settings, environment), kernels=kernel_cache.read(settings.kernels, environment))
 
     def plan(self, context: Context) -> Plan:
         """The server."""
@@ -57,13 +55,14 @@ def server(
     files = [
         File("jupyter/jupyter_config.py", _config(context), secret=True),
         File("jupyter/jupyter_server.py", _starter(context)),
-        *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *(file for kernel in kernels for file in session_kernels.static(kernel)),
     ]
+    found = session_kernels.found(context)
     grant = context.grant
     return Part(
-        files=tuple(files),
+        files=(*files, *found.files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
-        services=(_service(context, environment or {}, head_start),),
+        services=(_service(context, environment or {}, head_start), *found.services),
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
@@ -151,17 +150,6 @@ def _starter(context: Context) -> str:
         interface=context.settings.jupyter.interface,
         lazy_imports=context.settings.jupyter.fast_import,
     )
-
-
-def _kernelspec(name: str) -> list[File]:
-    """The files of a kernelspec that comes with the package."""
-    entries = sorted(_kernelspecs().joinpath(name).iterdir(), key=lambda entry: entry.name)
-    return [File(f"jupyter/kernels/{name}/{entry.name}", entry.read_bytes()) for entry in entries]
-
-
-def _kernelspecs() -> Traversable:
-    packaged = resources.files("ood_runtime").joinpath("kernelspecs")
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "kernelspecs"
 
 
 def _jupyter(context: Context) -> Jupyter:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_driver, spark_r, spark_software
+from ood_runtime import kernel_cache, spark_cluster, spark_driver, spark_r, spark_software
 from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -27,7 +27,8 @@ class JupyterSparkApp:
             lambda: jupyters.append(jupyter.find(settings, environment)),
             lambda: sparks.append(spark_software.find(settings.spark, next(iter(jupyters), None), environment)),
         )
-        return Software(jupyter=jupyters[0], spark=sparks[0])
+        kernels = kernel_cache.read(settings.kernels, environment)
+        return Software(jupyter=jupyters[0], spark=sparks[0], kernels=kernels)
 
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""

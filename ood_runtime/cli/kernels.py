@@ -36,7 +36,7 @@ def command() -> None:
     """Kernels for the site's modules, conda and virtual environments, R and Julia, as the settings name them."""
 
 
-def _place(required: bool) -> Decorator:
+def _place() -> Decorator:
     """Where the kernelspecs are: ``--user``, ``--prefix``, or a session."""
 
     def decorate(function: Any) -> Any:
@@ -47,8 +47,7 @@ def _place(required: bool) -> Decorator:
             metavar="DIR",
             help="For everybody: below DIR/share/jupyter, as in /usr/local or where Jupyter is installed.",
         )(function)
-        function = options.session_directory(default_here=False)(function)
-        return function
+        return options.session_directory(default_here=False)(function)
 
     return decorate
 
@@ -68,7 +67,7 @@ def list_kernels(config_files: tuple[Path, ...], overrides: tuple[str, ...], as_
 
 @command.command("write")
 @options.settings()
-@_place(required=True)
+@_place()
 @click.option("--force", is_flag=True, help="Also over kernelspecs of the same name that others have written.")
 def write_kernels(
     config_files: tuple[Path, ...],
@@ -96,7 +95,7 @@ def write_kernels(
 @command.command("remove")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="All that ood-runtime has written there.")
-@_place(required=True)
+@_place()
 def remove_kernels(
     names: tuple[str, ...], everything: bool, user: bool, prefix: Path | None, session_dir: Path | None
 ) -> None:
@@ -114,7 +113,7 @@ def remove_kernels(
 @command.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @options.settings()
-@_place(required=False)
+@_place()
 def check_kernels(
     names: tuple[str, ...],
     config_files: tuple[Path, ...],

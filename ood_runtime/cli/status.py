@@ -2,12 +2,13 @@
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ood_runtime import session
+from ood_runtime import kernel_logs, session
 from ood_runtime.cli import options
 from ood_runtime.errors import SessionError
 from ood_runtime.status import ENDED, FAILED
@@ -59,6 +60,7 @@ def read(directory: Path) -> dict[str, Any]:
         what = "the session was killed before it could say why"
         remedy = "`ood-runtime stop` clears up what it left; see the job's own output for the reason"
         state |= {"state": FAILED, "message": what, "error": {"what": what, "remedy": remedy, "log": ""}}
+    state["kernels"] = [asdict(kernel) for kernel in kernel_logs.failed(directory, state["started_at"])]
     return state
 
 
@@ -81,6 +83,7 @@ def table(state: dict[str, Any], now: float) -> str:
         ]
         lines += [_row(service, state["ended_at"] or now) for service in services]
     lines += _each_worker(state)
+    lines += _failed_kernels(state)
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
     error = state.get("error")
     if error:
@@ -104,6 +107,16 @@ def _each_worker(state: dict[str, Any]) -> list[str]:
     more = [f"and {len(rows) - _WORKERS} more: --json has all"] if len(rows) > _WORKERS else []
     head = click.style(f"{'WORKER':>6}  {'NODE':<24}{'STATE':<8}{'CORES':>6}{'MEMORY':>14}", dim=True)
     return ["", head, *rows[:_WORKERS], *more]
+
+
+def _failed_kernels(state: dict[str, Any]) -> list[str]:
+    """The kernels that died while they started, or could not be started again."""
+    lines = []
+    for kernel in state.get("kernels", ()):
+        lines += ["", click.style(f"the kernel {kernel['title']} has failed", fg="red")]
+        lines += [f"  {line}" for line in kernel["said"]]
+        lines += [f"  log: {kernel['log']}"]
+    return lines
 
 
 def _row(service: dict[str, Any], now: float) -> str:

@@ -28,15 +28,15 @@ class Kernels(Section):
     """Kernels for the Pythons, Rs and Julias that are there, beside those that Jupyter has by itself."""
 
     modules: list[Pattern] = []
-    """Modules that have a kernel, as patterns such as python/* or R/4.*. Each module that matches is loaded once, to see
-    whether it brings Python with ipykernel, R with IRkernel or Julia with IJulia."""
+    """Modules that have a kernel, as patterns such as python/* or R/4.*. Each module that matches is loaded once, to
+    see whether it brings Python with ipykernel, R with IRkernel or Julia with IJulia."""
     conda: list[Pattern] = []
     """conda environments that have a kernel: patterns of their names, such as *, or of their paths."""
     venvs: list[PathPattern] = []
     """Virtual environments of Python that have a kernel: patterns of their paths, such as ~/venvs/*."""
     environments: dict[Name, Environment] = {}
-    """More environments that have a kernel, each with a name for people, and what it loads, as `environment` has it: for
-    a Python that needs several modules, or lines of bash."""
+    """More environments that have a kernel, each with a name for people, and what it loads, with the keys of
+    `environment`: for a Python that needs several modules, or lines of bash."""
     programs: list[Literal["python", "r", "julia"]] = []
     """Languages whose program on the job's PATH has a kernel, with nothing loaded."""
     look_seconds: float = Field(60, gt=0, le=600)

@@ -1,0 +1,103 @@
+"""Kernels of a whole site: found in real modules, written where the real Jupyter finds them, started, and ended."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import software
+from tests.support.needs import need, need_r_package
+
+pytestmark = pytest.mark.integration
+
+ODD_MODULE = "it's-\u00fcn\u00ef"
+ODD_VENV = 'say "hi" & `go`'
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a user of a site has, and the settings that ask for kernels of all of it."""
+
+    settings: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """What `ood-runtime kernels ARGUMENTS` prints."""
+        program = [sys.executable, "-m", "ood_runtime", "kernels", *arguments]
+        asks = [] if arguments[0] == "remove" else ["--config", str(self.settings)]
+        done = subprocess.run([*program, *asks], env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def known(self) -> dict[str, dict[str, str]]:
+        """The kernelspecs below the user's home, as Jupyter itself lists them."""
+        done = subprocess.run(
+            [need("jupyter"), "kernelspec", "list", "--json"],
+            env=self.environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        specs = json.loads(done.stdout)["kernelspecs"]
+        home = self.environment["HOME"]
+        return {name: entry["spec"] for name, entry in specs.items() if entry["resource_dir"].startswith(home)}
+
+
+@pytest.fixture
+def site(short_tmp: Path) -> Site:
+    modules, programs = short_tmp / "modules", short_tmp / "programs"
+    lmod = software.need_modules()
+    for name in ("python/3.11", ODD_MODULE + "/1.0"):
+        python = software.python_at(programs / name / "bin" / "python3")
+        lines = (f"prepend-path PATH {software.tcl(python.parent)}", f"setenv LOADED {software.tcl(Path(name))}")
+        software.modulefile(modules, name, *lines)
+    bare = software.python_at(programs / "bare" / "python3", ipykernel=False)
+    software.modulefile(modules, "python/bare", f"prepend-path PATH {software.tcl(bare.parent)}")
+    software.modulefile(modules, "python/broken", "error {the licence is over}")
+    julia = software.julia_at(programs / "julia" / "julia")
+    software.modulefile(modules, "julia/1.10", f"prepend-path PATH {software.tcl(julia.parent)}")
+    software.modulefile(modules, "gcc/12", "setenv CC gcc")
+    conda = software.conda(short_tmp / "conda")
+    software.python_at(software.conda_environment(short_tmp / "conda", "Ada's") / "bin" / "python3")
+    software.venv(short_tmp / "venvs" / ODD_VENV)
+    settings = short_tmp / "kernels.json"  # which YAML can read
+    asks = {"modules": ["*"], "conda": ["*"], "venvs": [f"{short_tmp}/venvs/*"], "programs": ["r"]}
+    settings.write_text(json.dumps({"kernels": asks}))
+    home = short_tmp / "home"
+    home.mkdir()
+    environment = {
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "LMOD_PKG": lmod,
+        "MODULEPATH": str(modules),
+        "CONDA_EXE": str(conda),
+        "OOD_RUNTIME_SITE_CONFIG": "/dev/null",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "LANG": "C.UTF-8",
+    }
+    return Site(settings, environment)
+
+
+def test_a_site(site: Site) -> None:
+    need_r_package("IRkernel")
+    said = site.run("write", "--user")
+    print(said)
+    assert "the licence is over" in said
+    assert "ipykernel is not installed" in said and "module load python/bare && " in said
+    assert "gcc" not in said
+    specs = site.known()
+    assert {spec["display_name"].partition(" (")[2].removesuffix(")") for spec in specs.values()} == {
+        "module python/3.11",
+        f"module {ODD_MODULE}/1.0",
+        "module julia/1.10",
+        "conda Ada's",
+        f"venv {ODD_VENV}",
+        "",
+    }
+    release = ".".join(map(str, sys.version_info[:3]))
+    assert specs["python-module-python_3.11"]["display_name"] == f"Python {release} (module python/3.11)"
+    assert site.run("write", "--user").count("\n=") == len(specs)
+    checked = site.run("check", "--user")
+    assert checked.count("\u2713") == len(specs), checked
+    site.run("remove", "--all", "--user")
+    assert not site.known()
