@@ -53,8 +53,9 @@ def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
 class Context:
     """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
 
-    ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes,
-    ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that root may run the session.
+    ``environment`` are the variables of all programs: the job's, with the environment of the settings loaded. ``umask``
+    is the job's; ``launch`` tells how a script is run on its other nodes, ``temporary`` is the TMPDIR of the session's
+    programs, and ``allow_root`` says that root may run the session.
     """
 
     settings: Settings

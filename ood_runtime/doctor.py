@@ -12,9 +12,9 @@ from pathlib import Path
 from ood_runtime import (
     apps,
     class_data,
+    environment_software,
     isolation,
     java,
-    jupyter_home,
     launchers,
     place,
     ports,
@@ -24,6 +24,9 @@ from ood_runtime import (
     scratch,
     spark_home,
 )
+from ood_runtime.apps import jupyter
+from ood_runtime.environment_changes import changes
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
@@ -45,7 +48,17 @@ class Finding:
 
 
 def examine(settings: Settings, environment: Mapping[str, str], app: str | None = None) -> list[Finding]:
-    """Look at everything, or at what ``app`` needs. Never raises: what cannot be looked at is a finding."""
+    """Look at everything, or at what ``app`` needs. Never raises: what cannot be looked at is a finding.
+
+    Software is looked for in the environment of the settings, or in the job's where that cannot be loaded.
+    """
+    findings = []
+    try:
+        provided = environment_software.provide(settings, environment)
+        findings += list(_environment(provided, environment, app))
+        settings, environment = provided.settings, provided.environment
+    except OodRuntimeError as error:
+        findings.append(Finding("environment", BAD, error.what, error.remedy))
     checks: list[tuple[str, Callable[[Settings, Mapping[str, str]], Iterator[Finding]]]] = [
         ("Python", _python),
         ("scheduler", _scheduler),
@@ -62,7 +75,6 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         checks.append(("PySpark kernel", _kernel))
     if app is None or app.startswith("rstudio"):
         checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
-    findings = []
     for what, check in checks:
         try:
             findings += list(check(settings, environment))
@@ -74,6 +86,11 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
 def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """For each app what it lacks on this node, in words; nothing when it can be started."""
     answers = {}
+    try:
+        provided = environment_software.provide(settings, environment)
+        settings, environment = provided.settings, provided.environment
+    except OodRuntimeError as error:
+        return dict.fromkeys(sorted(apps.available()), error.what)
     for name, app in sorted(apps.available().items()):
         try:
             app.find(settings, environment)
@@ -81,6 +98,17 @@ def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str
         except OodRuntimeError as error:
             answers[name] = error.what
     return answers
+
+
+def _environment(provided: Provided, job: Mapping[str, str], app: str | None) -> Iterator[Finding]:
+    environment = provided.settings.environment
+    if environment.loads:
+        changed = changes(job, provided.environment)
+        count = len(changed.set) + len(changed.unset)
+        yield Finding("environment", GOOD, f"{'; '.join(environment.steps)}: changes {count} variables")
+    if app is None or app.startswith("jupyter"):
+        for notice in provided.notices:
+            yield Finding("environment", WARNING, notice)
 
 
 def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -158,7 +186,7 @@ def _home(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findin
 
 
 def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    found = jupyter.find(settings, environment)
     yield Finding("Jupyter", GOOD, f"{found.interface} {found.version} at {found.command}")
     if found.python and os.access(found.command, os.X_OK) and not found.has_ipykernel:
         yield Finding(
@@ -258,7 +286,7 @@ def _java(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findin
 
 def _kernel(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
-        found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+        found = jupyter.find(settings, environment)
     except OodRuntimeError:
         found = None
     yield Finding("PySpark kernel", GOOD, str(find_python(settings.spark.python, found, environment)))

@@ -28,13 +28,9 @@ def look(places: Sequence[Place], seconds: float, environment: Mapping[str, str]
 
 
 def _look(place: Place, seconds: float, environment: Mapping[str, str]) -> list[Kernel]:
-    script = render("kernel_probe.sh.j2", mark=_MARK, environment=place.environment)
     nothing = Kernel(place.source, place.name, place.environment)
     try:
-        done = subprocess.run(
-            ["/bin/bash", "-c", script], env=dict(environment), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=seconds, check=False,
-        )  # fmt: skip
+        done = _probe(place, seconds, environment)
     except subprocess.TimeoutExpired:
         why = f"gave no answer within {seconds:g} s"
         return [replace(nothing, missing=why, remedy="see what loads so slowly, or set kernels.look_seconds")]
@@ -47,6 +43,19 @@ def _look(place: Place, seconds: float, environment: Mapping[str, str]) -> list[
     if place.source == "environment" and not brought:
         return [replace(nothing, missing="brings no Python, R or Julia of its own", remedy="see what it loads")]
     return [_kernel(nothing, language, answers, said) for language in brought]
+
+
+def _probe(place: Place, seconds: float, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":
+    """What bash says. The script is in memory, not in arguments: users may have written secrets into an environment."""
+    with os.fdopen(os.memfd_create("probe"), "w+b") as script:
+        text = render("kernel_probe.sh.j2", mark=_MARK, environment=place.environment)
+        script.write(text.encode("utf-8", "surrogateescape"))
+        script.flush()
+        path = f"/proc/self/fd/{script.fileno()}"
+        return subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", path], pass_fds=(script.fileno(),), env=dict(environment), cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+        )  # fmt: skip
 
 
 def _answers(output: str) -> Answers:
@@ -99,10 +108,11 @@ def _install(kernel: Kernel, path: str) -> str:
 
 
 def _loading(said: str) -> str:
-    """What could not be loaded, which comes last, and the reason that was told first."""
+    """What could not be loaded, which comes last, and the first of the reasons that were told before."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     ours = lines[-1].removeprefix("ood-runtime: ") if lines else ""
-    return f"{ours}: {lines[0]}" if len(lines) > 1 else ours
+    reasons = [line for line in lines[:-1] if not line.endswith("has detected the following error:")]
+    return f"{ours}: {' '.join(reasons[:_LINES])}" if reasons else ours
 
 
 def _last(said: str) -> str:

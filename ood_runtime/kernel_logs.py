@@ -26,9 +26,9 @@ class Failed:
 
 
 def failed(directory: Path, since: float = 0.0) -> list[Failed]:
-    """The kernels of the session in ``directory`` whose last start has failed; ``since`` is when it began, as Unix time.
+    """The kernels of the session in ``directory`` whose last start has failed.
 
-    What an earlier session in the same directory has said does not count.
+    ``since`` is when the session began, as Unix time: what an earlier one has said there does not count.
     """
     died = set(_DIED.findall(_end(directory / "logs" / "jupyter.log")))
     logs = [log for log in sorted((directory / "logs").glob("kernel-*.log")) if log.stat().st_mtime >= since]

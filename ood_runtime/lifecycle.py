@@ -37,7 +37,7 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
         with Supervisor(
             session,
             status,
-            request.environment,
+            request.environment if outline.environment is None else outline.environment,
             outline.stop_seconds,
             spared=planner.pid,
             lives_with=_lives_with(outline),

@@ -3,14 +3,15 @@
 Needs libraries that take memory: the process that stays for the whole session has them in a child (``planner``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, launchers, limits, place, private_files, scratch, settings
+from ood_runtime import apps, environment_software, launchers, limits, place, private_files, scratch, settings
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
@@ -27,6 +28,7 @@ class Prepared:
     app: App
     launcher: Launcher
     settings: Settings
+    environment: Mapping[str, str]
     software: Software
     outline: Outline
 
@@ -39,9 +41,9 @@ class Prepared:
             place=self.outline.place,
             directories=directories,
             grant=grant,
-            environment=self.request.environment,
+            environment=self.environment,
             umask=limits.umask(),
-            temporary=private_files.temporary(self.request.environment, directories.temporary),
+            temporary=private_files.temporary(self.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
         )
@@ -66,12 +68,18 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
+    provided: list[Provided] = []
     software: list[Software] = []
+
+    def find_software() -> None:
+        provided.append(environment_software.provide(values, request.environment))
+        software.append(app.find(provided[0].settings, provided[0].environment))
+
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        lambda: software.append(app.find(values, request.environment)),
+        find_software,
     )
     where, (base, notices) = places[0], bases[0]
     local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
@@ -88,9 +96,10 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable),
+        notices=(*notices, *unusable, *(provided[0].notices if software[0].jupyter else ())),
+        environment=provided[0].environment if values.environment.loads else None,
     )
-    return Prepared(request, app, launcher, values, software[0], outline)
+    return Prepared(request, app, launcher, provided[0].settings, provided[0].environment, software[0], outline)
 
 
 def _end_asked(context: Context) -> tuple[Service, ...]:

@@ -1,6 +1,7 @@
 """The cluster of a session: a standalone master and its workers (paper, section 4)."""
 
 import sys
+from pathlib import Path
 
 from ood_runtime import java, spark_driver, spark_jvm, spark_properties, spark_workers
 from ood_runtime.context import Context
@@ -77,12 +78,20 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
         Service(
             name="class-data",
             argv=argv,
+            environment=_own_python(context),
             directory=context.directories.scratch,
             ready_seconds=60,
             essential=False,
             background=True,
         ),
     )
+
+
+def _own_python(context: Context) -> dict[str, str | None]:
+    """What lets our own Python find our own packages only, where the environment may have another Python's."""
+    if not context.settings.environment.loads:
+        return {}
+    return {"PYTHONHOME": None, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def _master_arguments(context: Context) -> str:

@@ -57,7 +57,7 @@ def find(
 def find_python(
     setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str], *, kernel: bool = True
 ) -> Path:
-    """The interpreter of the PySpark kernel: the setting, else Jupyter's own where it has ipykernel, else ours.
+    """The interpreter of the PySpark kernel: the setting, else that of Jupyter's kernels, else ours.
 
     Without a ``kernel`` it need not have ipykernel.
 
@@ -73,6 +73,8 @@ def find_python(
                 remedy=f"{found} -m pip install ipykernel",
             )
         return Path(found).absolute()
+    if jupyter and jupyter.kernel_python:
+        return jupyter.kernel_python
     if jupyter and jupyter.python and jupyter.has_ipykernel:
         return jupyter.python
     if not kernel or _has_ipykernel(Path(sys.executable)):

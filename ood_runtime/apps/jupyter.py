@@ -1,13 +1,15 @@
 """Jupyter alone: JupyterLab or Notebook 7, behind one password, with kernels that nobody else can reach."""
 
+import json
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ood_runtime import jupyter_home, kernel_cache, session_kernels
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import OodRuntimeError
+from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.passwords import jupyter_hash
 from ood_runtime.plan import File, Part, Plan, combine
@@ -39,7 +41,13 @@ class JupyterApp:
 
 def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
     """The Jupyter that the settings name, or the nearest one."""
-    return jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    found: list[Jupyter] = []
+    pythons: list[Path | None] = []
+    find_all(
+        lambda: found.append(jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)),
+        lambda: pythons.append(jupyter_home.find_kernel_python(settings.jupyter.python, environment)),
+    )
+    return replace(found[0], kernel_python=pythons[0] if pythons[0] != found[0].python else None)
 
 
 def server(
@@ -56,6 +64,7 @@ def server(
         File("jupyter/jupyter_config.py", _config(context), secret=True),
         File("jupyter/jupyter_server.py", _starter(context)),
         *(file for kernel in kernels for file in session_kernels.static(kernel)),
+        *_python_kernelspec(_jupyter(context).kernel_python),
     ]
     found = session_kernels.found(context)
     grant = context.grant
@@ -150,6 +159,19 @@ def _starter(context: Context) -> str:
         interface=context.settings.jupyter.interface,
         lazy_imports=context.settings.jupyter.fast_import,
     )
+
+
+def _python_kernelspec(python: Path | None) -> tuple[File, ...]:
+    """The kernel Python 3 by another Python than Jupyter's own, in whose place it stands."""
+    if python is None:
+        return ()
+    spec = {
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    return (File("jupyter/kernels/python3/kernel.json", json.dumps(spec, indent=1)),)
 
 
 def _jupyter(context: Context) -> Jupyter:

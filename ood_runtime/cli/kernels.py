@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 import click
 
-from ood_runtime import jupyter_home, kernel_check, kernel_finder, kernel_folders, kernel_places
+from ood_runtime import environment_software, jupyter_home, kernel_check, kernel_finder, kernel_folders, kernel_places
 from ood_runtime.cli import options
 from ood_runtime.cli.options import Decorator
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import MissingError, SessionError, SettingsError
 from ood_runtime.kernel_folders import Entry, Folder
 from ood_runtime.kernelspecs import Kernel
-from ood_runtime.settings import Settings, load
+from ood_runtime.settings import load
 
 Item = TypeVar("Item")
 
@@ -57,7 +58,7 @@ def _place() -> Decorator:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_kernels(config_files: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Show the kernels that the settings ask for, and what is missing for those that cannot be used."""
-    kernels = _find(_settings(config_files, overrides))
+    kernels = _find(_provided(config_files, overrides))
     if as_json:
         click.echo(json.dumps([_as_dict(kernel) for kernel in kernels], indent=2))
         return
@@ -82,7 +83,7 @@ def write_kernels(
     Without --user or --prefix they are for the session only, and gone with it.
     """
     folder = _folder(user, prefix, session_dir)
-    kernels = _find(_settings(config_files, overrides))
+    kernels = _find(_provided(config_files, overrides))
     for kernel in kernels:
         if kernel.missing:
             _tell("✗", "red", kernel.title, _missing(kernel))
@@ -126,19 +127,20 @@ def check_kernels(
 
     Those that were written, with --user, --prefix or --session-dir; else those that `write` would write.
     """
-    settings = _settings(config_files, overrides)
+    provided = _provided(config_files, overrides)
     with ExitStack() as stack:
         unusable: list[Kernel] = []
         if user or prefix or session_dir:
             folder = _folder(user, prefix, session_dir)
         else:
             folder = Folder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ood-"))))
-            kernels = _find(settings)
+            kernels = _find(provided)
             unusable = [kernel for kernel in kernels if kernel.missing]
             kernel_folders.write(folder, [kernel for kernel in kernels if not kernel.missing])
         titles = kernel_folders.ours(folder)
         chosen = _chosen(names, titles, folder)
-        checks = kernel_check.check(folder, chosen, _python(settings), settings.kernels.look_seconds, os.environ)
+        seconds = provided.settings.kernels.look_seconds
+        checks = kernel_check.check(folder, chosen, _python(provided), seconds, provided.environment)
         checked = list(_with_bar(checks, len(chosen), "starting kernels"))
     for one in checked:
         detail = f"{one.name}, {one.seconds:.1f} s" if one.works else f"{one.name}\n{one.why}"
@@ -152,19 +154,21 @@ def check_kernels(
         sys.exit(MissingError.exit_status)
 
 
-def _settings(config_files: tuple[Path, ...], overrides: tuple[str, ...]) -> Settings:
-    return load(config_files, overrides, os.environ).settings
+def _provided(config_files: tuple[Path, ...], overrides: tuple[str, ...]) -> Provided:
+    """The settings, and the environment that the session's kernels begin with."""
+    return environment_software.provide(load(config_files, overrides, os.environ).settings, os.environ)
 
 
-def _find(settings: Settings) -> list[Kernel]:
+def _find(provided: Provided) -> list[Kernel]:
     """All kernels that the settings ask for, also those that cannot be used. Raises MissingError, SettingsError."""
-    if not settings.kernels.wanted:
+    settings, environment = provided.settings.kernels, provided.environment
+    if not settings.wanted:
         raise SettingsError(
             "the settings ask for no kernels",
             remedy="say which, as in --set kernels.modules='[\"python/*\"]' (`ood-runtime config explain kernels`)",
         )
-    places = kernel_places.find(settings.kernels, os.environ)
-    looks = kernel_finder.look(places, settings.kernels.look_seconds, os.environ)
+    places = kernel_places.find(settings, environment)
+    looks = kernel_finder.look(places, settings.look_seconds, environment)
     kernels = [kernel for found in _with_bar(looks, len(places), "looking for kernels") for kernel in found]
     if not kernels:
         raise MissingError("no environment matches what kernels.* asks for", remedy="`ood-runtime config show`")
@@ -184,10 +188,11 @@ def _folder(user: bool, prefix: Path | None, session_dir: Path | None) -> Folder
     raise click.UsageError("where to? --user, --prefix DIR, or --session-dir DIR of a session")
 
 
-def _python(settings: Settings) -> Path:
+def _python(provided: Provided) -> Path:
     """The Python that Jupyter runs with, which has what starts kernels."""
-    jupyter = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, os.environ)
-    return jupyter.python or Path(sys.executable)
+    jupyter = provided.settings.jupyter
+    found = jupyter_home.find(jupyter.command, jupyter.interface, provided.environment)
+    return found.python or Path(sys.executable)
 
 
 def _chosen(names: Sequence[str], titles: Iterable[str], folder: Folder) -> list[str]:

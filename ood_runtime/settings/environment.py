@@ -77,6 +77,18 @@ class Environment(Section):
         return bool(self.uses_modules or self.conda or self.venv or self.shell)
 
     @property
+    def single(self) -> "tuple[Environment, ...]":
+        """Each step as an environment of its own, in order."""
+        return (
+            *((Environment(purge=True),) if self.purge else ()),
+            *((Environment(collection=self.collection),) if self.collection else ()),
+            *(Environment(modules=[name]) for name in self.modules),
+            *((Environment(conda=self.conda),) if self.conda else ()),
+            *((Environment(venv=self.venv),) if self.venv else ()),
+            *((Environment(shell=self.shell),) if self.shell else ()),
+        )
+
+    @property
     def steps(self) -> tuple[str, ...]:
         """What is done to load it, in order, for people to read."""
         return (

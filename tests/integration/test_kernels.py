@@ -3,17 +3,21 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import StartSession
 from tests.support import software
+from tests.support.jupyter import Connection, JupyterClient
 from tests.support.needs import need, need_r_package
 
 pytestmark = pytest.mark.integration
 
-ODD_MODULE = "it's-\u00fcn\u00ef"
+ODD_MODULE = "it's $odd \u00fcn\u00ef/1.0"
 ODD_VENV = 'say "hi" & `go`'
 
 
@@ -47,21 +51,17 @@ class Site:
 def site(short_tmp: Path) -> Site:
     modules, programs = short_tmp / "modules", short_tmp / "programs"
     lmod = software.need_modules()
-    for name in ("python/3.11", ODD_MODULE + "/1.0"):
-        python = software.python_at(programs / name / "bin" / "python3")
-        lines = (f"prepend-path PATH {software.tcl(python.parent)}", f"setenv LOADED {software.tcl(Path(name))}")
-        software.modulefile(modules, name, *lines)
-    bare = software.python_at(programs / "bare" / "python3", ipykernel=False)
-    software.modulefile(modules, "python/bare", f"prepend-path PATH {software.tcl(bare.parent)}")
-    software.modulefile(modules, "python/broken", "error {the licence is over}")
-    julia = software.julia_at(programs / "julia" / "julia")
-    software.modulefile(modules, "julia/1.10", f"prepend-path PATH {software.tcl(julia.parent)}")
-    software.modulefile(modules, "gcc/12", "setenv CC gcc")
+    for name in ("python/3.11", ODD_MODULE):
+        software.module_of(modules, name, software.python_at(programs / name / "python3"))
+    software.module_of(modules, "python/bare", software.python_at(programs / "bare" / "python3", ipykernel=False))
+    software.module(modules, "python/broken", "LmodError('the licence is over')")
+    software.module_of(modules, "julia/1.10", software.julia_at(programs / "julia" / "julia"))
+    software.module(modules, "gcc/12", "setenv('CC', 'gcc')")
     conda = software.conda(short_tmp / "conda")
     software.python_at(software.conda_environment(short_tmp / "conda", "Ada's") / "bin" / "python3")
     software.venv(short_tmp / "venvs" / ODD_VENV)
     settings = short_tmp / "kernels.json"  # which YAML can read
-    asks = {"modules": ["*"], "conda": ["*"], "venvs": [f"{short_tmp}/venvs/*"], "programs": ["r"]}
+    asks = {"modules": ["*"], "conda": ["A*"], "venvs": [f"{short_tmp}/venvs/*"], "programs": ["r"]}
     settings.write_text(json.dumps({"kernels": asks}))
     home = short_tmp / "home"
     home.mkdir()
@@ -81,14 +81,13 @@ def site(short_tmp: Path) -> Site:
 def test_a_site(site: Site) -> None:
     need_r_package("IRkernel")
     said = site.run("write", "--user")
-    print(said)
     assert "the licence is over" in said
     assert "ipykernel is not installed" in said and "module load python/bare && " in said
     assert "gcc" not in said
     specs = site.known()
     assert {spec["display_name"].partition(" (")[2].removesuffix(")") for spec in specs.values()} == {
         "module python/3.11",
-        f"module {ODD_MODULE}/1.0",
+        f"module {ODD_MODULE}",
         "module julia/1.10",
         "conda Ada's",
         f"venv {ODD_VENV}",
@@ -101,3 +100,43 @@ def test_a_site(site: Site) -> None:
     assert checked.count("\u2713") == len(specs), checked
     site.run("remove", "--all", "--user")
     assert not site.known()
+
+
+def test_a_session(
+    start_session: StartSession, log_in_to: Callable[[Connection], JupyterClient], short_tmp: Path
+) -> None:
+    """Jupyter offers a module's kernel soon after the session is ready; of one that dies the reason can be read."""
+    python = software.python_at(short_tmp / "python" / "python3")
+    software.module_of(short_tmp / "modules", ODD_MODULE, python)
+    patient = short_tmp / "patient.py"
+    patient.write_text("c.KernelRestarter.time_to_dead = 0.1\n")  # seconds between the starts of a kernel that dies
+    asks = ("--set", 'kernels.modules=["*"]', "--set", f"jupyter.config={patient}")
+    own = {"LMOD_PKG": software.need_modules(), "MODULEPATH": str(short_tmp / "modules")}
+    session = start_session("jupyter", *asks, env=own)
+    client = log_in_to(session.connection())
+
+    def offered() -> str | None:
+        specs = client.request("GET", "api/kernelspecs").json()["kernelspecs"]
+        return next((name for name in specs if name.startswith("python-module-")), None)
+
+    name = session.wait_for(offered, "kernel of the module", 30)
+    code = "import os; print(os.environ['LOADED'], os.environ['OOD_RUNTIME_SESSION_DIR'])"
+    assert client.run(client.start_kernel(name), code).strip() == f"{ODD_MODULE} {session.directory}"
+    assert status_of(session.directory).count("has failed") == 0
+
+    python.write_text("#!/bin/sh\necho the licence is over >&2\nexit 7\n")
+    client.start_kernel(name)
+    deadline = time.monotonic() + 30
+    while "has failed" not in (said := status_of(session.directory)):
+        assert time.monotonic() < deadline, said
+    assert "the licence is over" in said
+    assert f"log: {session.directory}/logs/kernel-{name}.log" in said
+
+
+def status_of(directory: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "ood_runtime", "status", "--session-dir", str(directory)],
+        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout

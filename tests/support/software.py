@@ -3,16 +3,18 @@
 Each is as small as can be, around the Python that runs the tests, which has ipykernel.
 """
 
+import json
 import shlex
 import site
 import sys
-import textwrap
 from pathlib import Path
 
 from tests.support.needs import missing
 
-# conda's own file of functions for shells, as far as our macro uses it. It lacks everything else, hooks too.
+# conda's own file of functions for shells, as far as we use it: it activates environments by their paths and lists
+# them. It lacks everything else, hooks too.
 _CONDA = """conda() {
+    if [ "$*" = "env list --json" ]; then cat "${CONDA_EXE%/*/*}/list.json"; return; fi
     [ "$1" = activate ] && [ -d "$2/conda-meta" ] || { echo "EnvironmentNameNotFound: $2" >&2; return 1; }
     export CONDA_PREFIX=$2 PATH=$2/bin:$PATH
 }
@@ -78,24 +80,27 @@ def conda_environment(root: Path, name: str) -> Path:
     path = root / "envs" / name
     (path / "conda-meta").mkdir(parents=True)
     (path / "bin").mkdir()
+    (root / "list.json").write_text(json.dumps({"envs": [str(root), *map(str, sorted((root / "envs").iterdir()))]}))
     return path
 
 
-def modulefile(modules: Path, name: str, *lines: str) -> None:
-    """A module called ``name``, written in Tcl, which Lmod and Environment Modules read."""
-    path = modules / name
+def module(modules: Path, name: str, *lines: str) -> None:
+    """A module called ``name``, in Lua: in Tcl, Lmod 8.6 fails to read files whose names have blanks or umlauts."""
+    path = modules / f"{name}.lua"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(["#%Module1.0", *lines, ""]))
+    path.write_text("\n".join([*lines, ""]))
 
 
-def tcl(path: Path) -> str:
-    """A path as a word of Tcl."""
-    return "{" + str(path) + "}"
+def module_of(modules: Path, name: str, program: Path) -> None:
+    """A module called ``name`` that puts the directory of ``program`` on PATH."""
+    module(modules, name, f"prepend_path('PATH', [[{program.parent}]])", f"setenv('LOADED', [[{name}]])")
 
 
 def need_modules() -> str:
     """The directory of Lmod, for LMOD_PKG."""
-    found = next(iter(sorted(Path("/usr/share").glob("lmod/*/init/bash"))), None) or Path("/usr/share/lmod/lmod/init/bash")
+    found = next(iter(sorted(Path("/usr/share").glob("lmod/*/init/bash"))), None) or Path(
+        "/usr/share/lmod/lmod/init/bash"
+    )
     if not found.exists():
         missing("needs Lmod in /usr/share/lmod")
     return str(found.parent.parent)
