@@ -83,7 +83,7 @@ def prepare(request: Request) -> Prepared:
     )
     where, (base, notices) = places[0], bases[0]
     local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
-    if software[0].spark:
+    if software[0].spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ood_runtime import jupyter_home, kernel_cache, session_kernels
+from ood_runtime import jupyter_home, kernel_cache, mpi_kernel, session_kernels
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
@@ -66,10 +66,10 @@ def server(
         *(file for kernel in kernels for file in session_kernels.static(kernel)),
         *_python_kernelspec(_jupyter(context).kernel_python),
     ]
-    found = session_kernels.found(context)
+    found, mpi = session_kernels.found(context), mpi_kernel.kernel(context)
     grant = context.grant
     return Part(
-        files=(*files, *found.files),
+        files=(*files, *found.files, *mpi.files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
         services=(_service(context, environment or {}, head_start), *found.services),
         connection={
@@ -113,6 +113,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             "OOD_RUNTIME_SESSION_DIR": str(context.directories.session),
             **context.allocation.environment,
             **_writable_home(context),
+            **mpi_kernel.environment(context),
             **environment,
         },
         directory=_root_directory(context),

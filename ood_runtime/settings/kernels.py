@@ -24,6 +24,24 @@ Pattern = Annotated[str, AfterValidator(_line)]
 PathPattern = Annotated[str, AfterValidator(_path)]
 
 
+class Mpi(Section):
+    """The kernel Python (MPI)."""
+
+    enabled: bool = False
+    """Offer it: cells that begin with %%px run in all ranks of a program of MPI, on all nodes of the job. Its Python
+    needs ipykernel, ipyparallel and mpi4py."""
+    ranks: int | None = Field(None, ge=1)
+    """How many ranks. Not set: as many as the job has tasks, where Slurm tells; else one on each node."""
+    python: str | None = None
+    """Its Python and that of the ranks: a name on PATH, when the environment is loaded, or a path. Not set: that of
+    the kernel Python 3."""
+    environment: Environment = Environment()
+    """What is loaded for it, with the keys of `environment`: an MPI, and a Python with mpi4py for it."""
+    launch: list[Pattern] = []
+    """What starts the ranks; -n, their number and the command are added. Not set: under Slurm
+    `srun --overlap --export=ALL --mpi=pmix`, else `mpiexec`."""
+
+
 class Kernels(Section):
     """Kernels for the Pythons, Rs and Julias that are there, beside those that Jupyter has by itself."""
 
@@ -39,6 +57,7 @@ class Kernels(Section):
     `environment`: for a Python that needs several modules, or lines of bash."""
     programs: list[Literal["python", "r", "julia"]] = []
     """Languages whose program on the job's PATH has a kernel, with nothing loaded."""
+    mpi: Mpi = Mpi()
     look_seconds: float = Field(60, gt=0, le=600)
     """How long one environment may take to tell what is in it, and with `kernels check` also to start."""
 
