@@ -1,7 +1,6 @@
 """The kernel Python (MPI): ipyparallel's engines as the ranks of one program of MPI, on all nodes of the job. Pure."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ood_runtime.context import Context
 from ood_runtime.errors import OodRuntimeError
@@ -10,7 +9,7 @@ from ood_runtime.render import render
 from ood_runtime.session_kernels import static
 
 _NAME = "python-mpi"
-_SCRIPT, _PROGRAM = "mpi/kernel.sh", "mpi/kernel.py"
+_SCRIPT, _PROGRAM = "mpi/mpi_kernel.sh", "mpi/mpi_kernel.py"
 # As docs/mpi.md says: it shares the job with other steps, and goes on to where PATH is.
 _SRUN = ("srun", "--overlap", "--export=ALL", "--mpi=pmix", "--disable-status")
 
@@ -34,7 +33,7 @@ def kernel(context: Context) -> Part:
     script = render(
         "mpi_kernel.sh.j2",
         environment=settings.environment,
-        python=settings.python or str(_python(context)),
+        python=settings.python or _python(context),
         program=str(private / _PROGRAM),
     )
     return Part(files=(*static(_NAME), File(_SCRIPT, script, executable=True), File(_PROGRAM, program)))
@@ -46,14 +45,18 @@ def environment(context: Context) -> dict[str, str]:
     return {"OOD_RUNTIME_MPI_KERNEL": str(context.directories.private / _SCRIPT)} if enabled else {}
 
 
-def _python(context: Context) -> Path:
+def _python(context: Context) -> str:
+    """The one that its environment brings, else that of the kernel Python 3."""
+    loads = context.settings.kernels.mpi.environment
+    if loads.uses_modules or loads.conda or loads.venv:
+        return "python3"
     jupyter = context.software.jupyter
     python = (jupyter.kernel_python or jupyter.python) if jupyter else None
     if python is None:
         raise OodRuntimeError(
             "Python (MPI): nobody knows which Python this Jupyter runs with", remedy="set kernels.mpi.python"
         )
-    return python
+    return str(python)
 
 
 def _tasks(context: Context) -> int:

@@ -33,8 +33,8 @@ class Mpi(Section):
     ranks: int | None = Field(None, ge=1)
     """How many ranks. Not set: as many as the job has tasks, where Slurm tells; else one on each node."""
     python: str | None = None
-    """Its Python and that of the ranks: a name on PATH, when the environment is loaded, or a path. Not set: that of
-    the kernel Python 3."""
+    """Its Python and that of the ranks: a name on PATH, when its environment is loaded, or a path. Not set: the python3
+    of its environment, or else that of the kernel Python 3."""
     environment: Environment = Environment()
     """What is loaded for it, with the keys of `environment`: an MPI, and a Python with mpi4py for it."""
     launch: list[Pattern] = []

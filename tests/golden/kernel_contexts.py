@@ -19,7 +19,8 @@ KERNELS = (
 
 def found(context: Context) -> Context:
     """``context``, in which kernels are asked for and were found before."""
-    kernels = {"modules": ["python/*", "R/*"], "conda": ["*"], "venvs": ["~/*"]}
+    mpi = {"enabled": True, "environment": {"modules": ["openmpi/4.1", "it's mpi4py/4"]}}
+    kernels = {"modules": ["python/*", "R/*"], "conda": ["*"], "venvs": ["~/*"], "mpi": mpi}
     return replace(
         context,
         settings=Settings.model_validate({"kernels": kernels}),
