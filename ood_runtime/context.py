@@ -53,9 +53,10 @@ def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
 class Context:
     """The settings, the job, the software, the session's places, and the ports and secrets drawn for it.
 
-    ``environment`` are the variables of all programs: the job's, with the environment of the settings loaded. ``umask``
-    is the job's; ``launch`` tells how a script is run on its other nodes, ``temporary`` is the TMPDIR of the session's
-    programs, and ``allow_root`` says that root may run the session.
+    ``environment`` are the variables of all programs: the job's, with the environment of the settings loaded, and
+    ``loaded`` the names of those that this has set or changed. ``umask`` is the job's. ``launch`` tells how a script is
+    run on the job's other nodes, ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that
+    root may run the session.
     """
 
     settings: Settings
@@ -66,6 +67,7 @@ class Context:
     grant: Grant
     environment: Mapping[str, str]
     umask: int = 0o077
+    loaded: frozenset[str] = frozenset()
     launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
     temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False

@@ -25,6 +25,11 @@ class Changes:
     functions: tuple[str, ...]
 
 
+def names(job: Mapping[str, str], loaded: Mapping[str, str]) -> frozenset[str]:
+    """The variables that were set or changed."""
+    return frozenset(name for name, value in loaded.items() if job.get(name) != value)
+
+
 def changes(job: Mapping[str, str], loaded: Mapping[str, str]) -> Changes:
     """The difference between the variables of a ``job`` and those after its environment is ``loaded``."""
     new = {name: text for name, text in sorted(loaded.items()) if job.get(name) != text and not _MEMORY.fullmatch(name)}

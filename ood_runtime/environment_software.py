@@ -50,7 +50,7 @@ def _brought(settings: Settings, job: Mapping[str, str], loaded: Mapping[str, st
     if not settings.environment.conda:
         own -= {f"{loaded.get('CONDA_PREFIX')}/bin"}
     # Modules that the job's script had loaded already bring nothing new.
-    same = settings.environment.modules and loaded.get("LOADEDMODULES") == job.get("LOADEDMODULES")
+    same = settings.environment.all_modules and loaded.get("LOADEDMODULES") == job.get("LOADEDMODULES")
     home = job.get("HOME") or "/nonexistent"
     return [
         directory

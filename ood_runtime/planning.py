@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import apps, environment_software, launchers, limits, place, private_files, scratch, settings
+from ood_runtime import (
+    apps,
+    environment_changes,
+    environment_software,
+    launchers,
+    limits,
+    place,
+    private_files,
+    scratch,
+    settings,
+)
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
@@ -42,6 +52,7 @@ class Prepared:
             directories=directories,
             grant=grant,
             environment=self.environment,
+            loaded=environment_changes.names(self.request.environment, self.environment),
             umask=limits.umask(),
             temporary=private_files.temporary(self.environment, directories.temporary),
             launch=self._launch,

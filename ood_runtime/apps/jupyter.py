@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ood_runtime import jupyter_home, kernel_cache, mpi_kernel, session_kernels
+from ood_runtime import jupyter_home, kernel_cache, mpi_kernel, session_kernels, shell_variables
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
@@ -19,6 +19,7 @@ from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 
 PORT = "jupyter"
+_TERMINAL = "jupyter/terminal.sh"
 SECRETS = {"password": "password", "salt": "hexadecimal", "xsrf": "hexadecimal"}
 
 
@@ -66,6 +67,9 @@ def server(
         *(file for kernel in kernels for file in session_kernels.static(kernel)),
         *_python_kernelspec(_jupyter(context).kernel_python),
     ]
+    if context.loaded:
+        names = filter(shell_variables.settable, context.loaded)
+        files.append(File(_TERMINAL, render("terminal.sh.j2", names=sorted(names))))
     found, mpi = session_kernels.found(context), mpi_kernel.kernel(context)
     grant = context.grant
     return Part(
@@ -140,13 +144,21 @@ def _config(context: Context) -> str:
         root_dir=str(_root_directory(context)),
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
-        terminal_shell=settings.shell or _login_shell(),
+        terminal_command=_terminal(context),
         workspaces_dir=str(_session_workspaces(context)) if settings.workspace == "session" else None,
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
         allow_root=context.allow_root,
         certfile=None,
     )
+
+
+def _terminal(context: Context) -> list[str]:
+    """What runs in a terminal: a login shell; a bash that still has the environment of the settings after a login."""
+    shell = context.settings.jupyter.shell or _login_shell()
+    if context.loaded and Path(shell).name == "bash":
+        return [shell, "--rcfile", str(context.directories.private / _TERMINAL), "-i"]
+    return [shell, "-l"]
 
 
 def _session_workspaces(context: Context) -> Path:

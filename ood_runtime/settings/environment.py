@@ -47,6 +47,8 @@ class Environment(Section):
     """A module collection (`module save`) to restore; it replaces the modules of the job."""
     modules: list[Name] = []
     """Modules to load, of Lmod or Environment Modules, in this order: python/3.12, spark/4.0."""
+    more_modules: list[Name] = []
+    """Modules to load after those: what a portal's form, or a user, adds to the site's own list."""
     conda: NameOrPath | None = None
     """A conda environment to activate, by its name or its directory: of the conda, mamba or micromamba that is there
     when the modules are loaded."""
@@ -69,7 +71,12 @@ class Environment(Section):
     @property
     def uses_modules(self) -> bool:
         """Whether the command ``module`` is needed."""
-        return bool(self.purge or self.collection or self.modules)
+        return bool(self.purge or self.collection or self.all_modules)
+
+    @property
+    def all_modules(self) -> list[str]:
+        """The names of all modules to load, in order."""
+        return [*self.modules, *self.more_modules]
 
     @property
     def loads(self) -> bool:
@@ -82,7 +89,7 @@ class Environment(Section):
         return (
             *((Environment(purge=True),) if self.purge else ()),
             *((Environment(collection=self.collection),) if self.collection else ()),
-            *(Environment(modules=[name]) for name in self.modules),
+            *(Environment(modules=[name]) for name in self.all_modules),
             *((Environment(conda=self.conda),) if self.conda else ()),
             *((Environment(venv=self.venv),) if self.venv else ()),
             *((Environment(shell=self.shell),) if self.shell else ()),
@@ -94,7 +101,7 @@ class Environment(Section):
         return (
             *(("module purge",) if self.purge else ()),
             *((f"module restore {shlex.quote(self.collection)}",) if self.collection else ()),
-            *((f"module load {shlex.join(self.modules)}",) if self.modules else ()),
+            *((f"module load {shlex.join(self.all_modules)}",) if self.all_modules else ()),
             *((f"conda activate {shlex.quote(self.conda)}",) if self.conda else ()),
             *((f"virtual environment {self.venv}",) if self.venv else ()),
             *(("the lines of environment.shell",) if self.shell else ()),

@@ -27,7 +27,7 @@ from ood_runtime.service import Check, Service
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
-from tests.golden import kernel_contexts, rstudio_contexts
+from tests.golden import kernel_contexts, rstudio_contexts, test_environment
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
 
@@ -119,6 +119,14 @@ def on_three_nodes() -> Context:
     )
 
 
+def in_an_environment() -> Context:
+    """What an environment of modules has brought: other variables, and a Python for notebooks."""
+    alone = context({"environment": {"modules": ["python/3.12"]}})
+    python = Path("/apps/python 3.12/bin/python3")
+    jupyter = replace(alone.software.jupyter, kernel_python=python) if alone.software.jupyter else None
+    return replace(alone, software=replace(alone.software, jupyter=jupyter), loaded=frozenset({"PATH", "PYTHONPATH"}))
+
+
 CONTEXTS = {
     "jupyter": context({"portal": {"origin": "https://ood.example.org"}}),
     "jupyter-own-settings": context(
@@ -134,6 +142,7 @@ CONTEXTS = {
             "portal": {"node_uri": "/pun/node"},
         }
     ),
+    "jupyter-environment": in_an_environment(),
     "jupyter-kernels": kernel_contexts.found(context()),
     "jupyter-spark": context(),
     "jupyter-spark-3.5": context(release="3.5.9", vector=False),
@@ -253,7 +262,7 @@ def test_a_plan_is_the_same_every_time(name: str, plan: Plan) -> None:
 
 def test_nothing_is_golden_that_no_test_writes() -> None:
     expected = Path(__file__).parent / "expected"
-    wanted = {f"{name}/plan.txt" for name in CONTEXTS}
+    wanted = {f"{name}/plan.txt" for name in CONTEXTS} | {f"environment/{name}" for name in test_environment.SCRIPTS}
     for name in CONTEXTS:
         wanted |= {f"{name}/{file.name}.txt" for file in reviewed(name).files if is_text(file)}
     assert {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()} <= wanted
