@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartSession
+from tests.standins.conda import install
 from tests.support import software
 from tests.support.jupyter import Connection, JupyterClient
+from tests.support.modules import ODD_NAMES, need_modules
 from tests.support.needs import need, need_r_package
 
 pytestmark = pytest.mark.integration
 
-ODD_MODULE = "it's $odd \u00fcn\u00ef/1.0"
 ODD_VENV = 'say "hi" & `go`'
 
 
@@ -49,16 +50,15 @@ class Site:
 
 @pytest.fixture
 def site(short_tmp: Path) -> Site:
-    modules, programs = short_tmp / "modules", short_tmp / "programs"
-    lmod = software.need_modules()
-    for name in ("python/3.11", ODD_MODULE):
-        software.module_of(modules, name, software.python_at(programs / name / "python3"))
-    software.module_of(modules, "python/bare", software.python_at(programs / "bare" / "python3", ipykernel=False))
-    software.module(modules, "python/broken", "LmodError('the licence is over')")
-    software.module_of(modules, "julia/1.10", software.julia_at(programs / "julia" / "julia"))
-    software.module(modules, "gcc/12", "setenv('CC', 'gcc')")
-    conda = software.conda(short_tmp / "conda")
-    software.python_at(software.conda_environment(short_tmp / "conda", "Ada's") / "bin" / "python3")
+    modules, programs = need_modules("lmod", short_tmp / "modules"), short_tmp / "programs"
+    for name in ("python/3.11", ODD_NAMES[0]):
+        modules.write(name, software.python_at(programs / name / "python3").parent)
+    modules.write("python/bare", software.python_at(programs / "bare" / "python3", ipykernel=False).parent)
+    modules.write_text("python/broken.lua", "LmodError('the licence is over')")
+    modules.write("julia/1.10", software.julia_at(programs / "julia" / "julia").parent)
+    modules.write("gcc/12", CC="gcc")
+    conda = install(short_tmp / "conda")
+    software.python_at(conda.environment("Ada's") / "bin" / "python3")
     software.venv(short_tmp / "venvs" / ODD_VENV)
     settings = short_tmp / "kernels.json"  # which YAML can read
     asks = {"modules": ["*"], "conda": ["A*"], "venvs": [f"{short_tmp}/venvs/*"], "programs": ["r"]}
@@ -68,9 +68,8 @@ def site(short_tmp: Path) -> Site:
     environment = {
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "LMOD_PKG": lmod,
-        "MODULEPATH": str(modules),
-        "CONDA_EXE": str(conda),
+        **modules.environment,
+        "CONDA_EXE": str(conda.program),
         "OOD_RUNTIME_SITE_CONFIG": "/dev/null",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "LANG": "C.UTF-8",
@@ -87,7 +86,7 @@ def test_a_site(site: Site) -> None:
     specs = site.known()
     assert {spec["display_name"].partition(" (")[2].removesuffix(")") for spec in specs.values()} == {
         "module python/3.11",
-        f"module {ODD_MODULE}",
+        f"module {ODD_NAMES[0]}",
         "module julia/1.10",
         "conda Ada's",
         f"venv {ODD_VENV}",
@@ -106,13 +105,13 @@ def test_a_session(
     start_session: StartSession, log_in_to: Callable[[Connection], JupyterClient], short_tmp: Path
 ) -> None:
     """Jupyter offers a module's kernel soon after the session is ready; of one that dies the reason can be read."""
+    modules = need_modules("environment-modules", short_tmp / "modules")
     python = software.python_at(short_tmp / "python" / "python3")
-    software.module_of(short_tmp / "modules", ODD_MODULE, python)
+    modules.write("odd name/1.0", python.parent, LOADED="it's loaded")
     patient = short_tmp / "patient.py"
     patient.write_text("c.KernelRestarter.time_to_dead = 0.1\n")  # seconds between the starts of a kernel that dies
     asks = ("--set", 'kernels.modules=["*"]', "--set", f"jupyter.config={patient}")
-    own = {"LMOD_PKG": software.need_modules(), "MODULEPATH": str(short_tmp / "modules")}
-    session = start_session("jupyter", *asks, env=own)
+    session = start_session("jupyter", *asks, env=modules.environment)
     client = log_in_to(session.connection())
 
     def offered() -> str | None:
@@ -121,7 +120,7 @@ def test_a_session(
 
     name = session.wait_for(offered, "kernel of the module", 30)
     code = "import os; print(os.environ['LOADED'], os.environ['OOD_RUNTIME_SESSION_DIR'])"
-    assert client.run(client.start_kernel(name), code).strip() == f"{ODD_MODULE} {session.directory}"
+    assert client.run(client.start_kernel(name), code).strip() == f"it's loaded {session.directory}"
     assert status_of(session.directory).count("has failed") == 0
 
     python.write_text("#!/bin/sh\necho the licence is over >&2\nexit 7\n")

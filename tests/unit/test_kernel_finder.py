@@ -9,6 +9,7 @@ from ood_runtime.kernel_places import Place
 from ood_runtime.kernelspecs import Kernel
 from ood_runtime.settings.environment import Environment
 from ood_runtime.settings.kernels import Kernels
+from tests.standins.conda import install
 from tests.support import software
 
 
@@ -75,9 +76,10 @@ def test_what_cannot_be_loaded(environment: dict[str, str]) -> None:
 
 
 def test_conda_environments_by_name_and_by_path(tmp_path: Path, environment: dict[str, str]) -> None:
-    environment["CONDA_EXE"] = str(software.conda(tmp_path / "conda"))
-    geo = software.conda_environment(tmp_path / "conda", "geo")
-    software.conda_environment(tmp_path / "conda", "chem")
+    conda = install(tmp_path / "conda")
+    environment["CONDA_EXE"] = str(conda.program)
+    geo = conda.environment("geo")
+    conda.environment("chem")
     elsewhere = tmp_path / "data" / "own"
     (elsewhere / "conda-meta").mkdir(parents=True)
     places = kernel_places.find(Kernels(conda=["g*", f"{tmp_path}/data/*"]), environment)
