@@ -43,6 +43,7 @@ class JupyterSparkApp:
             jupyter.server(context, kernels=("pyspark",), environment=environment, head_start=_head_start(context)),
             kernel,
             spark_r.r_sessions(context),
+            spark_r.notebook_kernel(context),
             spark_cluster.cluster(context),
         )
 
