@@ -7,9 +7,10 @@ import pytest
 
 from tests.slurm.cluster import Cluster, Tracking
 from tests.slurm.conftest import assert_nothing_left
-from tests.slurm.mpi import TASKS, need_mpi
+from tests.slurm.mpi import TASKS, need_mpi, need_rmpi
 from tests.slurm.sessions import start
 from tests.support.jupyter import log_in
+from tests.support.needs import need_r_package
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
 
@@ -25,6 +26,13 @@ KEYS = """import glob, os
 security = os.environ["OOD_RUNTIME_SESSION_DIR"] + "/ood-runtime/mpi/kernel-*/security"
 print(len(ranks), glob.glob(security), bool(rc.curve_serverkey))
 """
+# Slaves of the R kernel itself, which nobody has started with srun or mpiexec.
+SLAVES = """Sys.setenv(OMPI_MCA_rmaps_base_oversubscribe = "1")
+library(Rmpi)
+mpi.spawn.Rslaves(nslaves = 3, quiet = TRUE)
+cat(sort(unique(unlist(mpi.remote.exec(Sys.info()[["nodename"]])))))
+invisible(mpi.close.Rslaves())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +41,10 @@ def tracking() -> Tracking:
     return "linuxproc"
 
 
-def test_a_cell_on_all_nodes(cluster: Cluster) -> None:
+def test_cells_on_all_nodes(cluster: Cluster) -> None:
     need_mpi(cluster)
+    need_rmpi()
+    need_r_package("IRkernel")
     packages = cluster.directory / "packages"
     packages.mkdir()
     (packages / "mpi4py").symlink_to(MPI4PY)
@@ -52,6 +62,9 @@ def test_a_cell_on_all_nodes(cluster: Cluster) -> None:
             f"{rank} of 4 node0{1 + rank // 2} sum 6" for rank in range(4)
         ], output
         assert client.run(notebook, KEYS).strip() == "4 [] True"
+        client.end_kernel(notebook)
+        notebook = client.start_kernel("ir")
+        assert client.run(notebook, SLAVES).split()[-2:] == ["node01", "node02"]
         client.end_kernel(notebook)
     cluster.machines.until(lambda: not ranks(cluster), "end of the ranks with the kernel", 20)
     client.close()
