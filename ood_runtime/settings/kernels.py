@@ -20,8 +20,15 @@ def _path(value: str) -> str:
     return _line(value)
 
 
+def _loaded(value: Environment) -> Environment:
+    if value.container or value.binds:
+        raise ValueError("a kernel runs where Jupyter does: container and binds are for the whole session")
+    return value
+
+
 Pattern = Annotated[str, AfterValidator(_line)]
 PathPattern = Annotated[str, AfterValidator(_path)]
+Loaded = Annotated[Environment, AfterValidator(_loaded)]
 
 
 class Mpi(Section):
@@ -35,7 +42,7 @@ class Mpi(Section):
     python: str | None = None
     """Its Python and that of the ranks: a name on PATH, when its environment is loaded, or a path. Not set: the python3
     of its environment, or else that of the kernel Python 3."""
-    environment: Environment = Environment()
+    environment: Loaded = Environment()
     """What is loaded for it, with the keys of `environment`: an MPI, and a Python with mpi4py for it."""
     launch: list[Pattern] = []
     """What starts the ranks; -n, their number and the command are added. Not set: under Slurm
@@ -52,7 +59,7 @@ class Kernels(Section):
     """conda environments that have a kernel: patterns of their names, such as *, or of their paths."""
     venvs: list[PathPattern] = []
     """Virtual environments of Python that have a kernel: patterns of their paths, such as ~/venvs/*."""
-    environments: dict[Name, Environment] = {}
+    environments: dict[Name, Loaded] = {}
     """More environments that have a kernel, each with a name for people, and what it loads, with the keys of
     `environment`: for a Python that needs several modules, or lines of bash."""
     programs: list[Literal["python", "r", "julia"]] = []
