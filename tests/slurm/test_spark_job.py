@@ -127,7 +127,7 @@ def test_a_job_runs_on_all_nodes_in_the_environment_of_the_job_and_its_modules(s
 def test_the_workers_have_the_environment_of_the_notebook(scene: Scene) -> None:
     notebook = scene.looked()[0]["environment"]
     for node in scene.nodes:
-        (pid,) = scene.spark.pids(node, ".deploy.worker.Worker")[-1:] or scene.spark.pids(node, "/spark/worker.args")
+        (pid,) = scene.spark.pids(node, WORKER if node != scene.nodes[0] else "/spark/worker-0.args")
         entries = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
         worker = dict(entry.split("=", 1) for entry in entries if "=" in entry)
         for name in ("PATH", "LOADEDMODULES", "OF_THE_SITE", "JAVA_HOME", "SPARK_HOME"):

@@ -1,10 +1,10 @@
 """Stands for a conda, and a micromamba, which no package registry that tests can reach has as a program.
 
-It keeps to what shells see of them: the file etc/profile.d/conda.sh with the function `conda`, `conda shell.bash hook`,
-`conda shell.posix activate` that prints what the function evaluates (PATH, CONDA_PREFIX, CONDA_DEFAULT_ENV and
-CONDA_SHLVL, then the files of the environment's etc/conda/activate.d), `env list --json`, and micromamba's `shell hook`
-and `shell activate`. It lacks everything else: packages, solvers, stacking, deactivation, configuration; and the Python
-of an environment is a link to another one.
+It keeps to what shells see of them, as conda 25 was seen to do it: the file etc/profile.d/conda.sh with the function
+`conda`, `conda shell.bash hook`, `conda shell.posix activate` that prints what the function evaluates (PATH,
+CONDA_PREFIX, CONDA_DEFAULT_ENV and CONDA_SHLVL, then the files of etc/conda/activate.d there; between single quotes,
+as they are), `env list --json`, and micromamba's `shell hook` and `shell activate`. It lacks everything else:
+packages, solvers, stacking, deactivation, configuration; and the Python of an environment is a link to another one.
 """
 
 import shlex
@@ -35,11 +35,11 @@ activate() {{
         echo "EnvironmentNameNotFound: Could not find conda environment: $1" >&2
         exit 1
     fi
-    printf 'PS1=%q\\n' "($1) "
-    printf 'export PATH=%q\\n' "$prefix/bin:$PATH"
-    printf 'export CONDA_PREFIX=%q CONDA_DEFAULT_ENV=%q CONDA_SHLVL=1\\n' "$prefix" "$1"
+    printf "PS1='%s'\\n" "($1) "
+    printf "export PATH='%s'\\n" "$prefix/bin:$PATH"
+    printf "export CONDA_PREFIX='%s' CONDA_DEFAULT_ENV='%s' CONDA_SHLVL='1'\\n" "$prefix" "$1"
     for file in "$prefix"/etc/conda/activate.d/*.sh; do
-        [ ! -e "$file" ] || printf '. %q\\n' "$file"
+        [ ! -e "$file" ] || printf '. "%s"\\n' "$file"
     done
 }}
 case "$1 $2" in

@@ -199,11 +199,19 @@ def test_conda_is_found(way: str, tmp_path: Path) -> None:
 def test_conda_environments_with_odd_names(tmp_path: Path) -> None:
     installed = conda.install(tmp_path / "conda")
     before = job(None, tmp_path, CONDA_EXE=str(installed.program))
-    for name in ("blanks in it", "it's", 'a "quoted" one', "$HOME;`id`", "ümläut"):
+    for name in ("blanks in it", "semi;colon", "ümläut", "it's"):
         installed.environment(name, WHO=name)
         assert load({"conda": name}, before)["WHO"] == name
-    prefix = installed.environment(str(tmp_path / "else where" / "it's"), WHO="by path")
-    assert load({"conda": str(prefix)}, before)["WHO"] == "by path"
+        assert load({"conda": name}, before)["PATH"] == f"{installed.root}/envs/{name}/bin:{SYSTEM}"
+    for name in ("päth", "it's"):
+        prefix = installed.environment(str(tmp_path / "else where" / name), WHO=f"{name} by path")
+        assert load({"conda": f"{prefix}/"}, before)["WHO"] == f"{name} by path"
+
+
+def test_conda_that_activates_nothing_and_gives_0(tmp_path: Path) -> None:
+    function = {"BASH_FUNC_conda%%": "() { :\n}"}
+    said = errors({"conda": "mine"}, job(None, tmp_path, **function))
+    assert said.splitlines()[0] == "environment: conda activate mine has failed: another environment is active"
 
 
 def test_conda_comes_with_a_module(modules: Modules, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ module() {
         LOADEDMODULES=$LOADEDMODULES:$name
     done
 }
-conda() { printf 'conda<%s>' "$@" >>"$LOG"; echo >>"$LOG"; [ "$2" != none ]; }
+conda() { printf 'conda<%s>' "$@" >>"$LOG"; echo >>"$LOG"; CONDA_DEFAULT_ENV=$2; [ "$2" != none ]; }
 export -f module conda
 """
 
@@ -108,14 +108,3 @@ def test_a_virtual_environment_comes_first(name: str, tmp_path: Path) -> None:
 def test_what_is_said_is_not_taken_for_output(tmp_path: Path) -> None:
     done = run(Environment(shell="echo hello"), tmp_path / "log")
     assert (done.stderr, done.stdout.partition("|")[0]) == ("hello\n", "first argument")
-
-
-def test_a_container_is_entered_with_its_binds() -> None:
-    template = render._environment().from_string(
-        '{% import "environment.sh.j2" as environments %}exec {{ environments.inside(environment) }}true'
-    )
-    assert template.render(environment=Environment()) == "exec true"
-    environment = Environment(container=Path("/images/my image.sif"), binds=["/apps", "/data:/mnt d:ro"])
-    assert template.render(environment=environment) == (
-        "exec apptainer exec --bind /apps --bind '/data:/mnt d:ro' '/images/my image.sif' true"
-    )

@@ -121,6 +121,20 @@ def _path(installed: conda.Conda) -> dict[str, str]:
     return {"PATH": os.pathsep.join([str(installed.root / "envs/mine/bin"), "/usr/bin:/bin"])}
 
 
+def test_a_java_on_path_comes_before_the_jobs_java_home(tmp_path: Path) -> None:
+    for version in ("8", "17"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        program(tmp_path / version / "bin/java", "#!/bin/sh\n")
+        (tmp_path / version / "release").write_text(f'JAVA_VERSION="{version}.0.1"\nMODULES="java.base"\n')
+    job = {"JAVA_HOME": "/of/the/job"}
+    of = {version: {"environment": {"shell": f"PATH={tmp_path}/{version}/bin:$PATH"}} for version in ("8", "17")}
+    assert find(of["17"], **job).settings.spark.java_home == tmp_path / "17"
+    assert find(of["17"]).settings.spark.java_home is None, "it is found on PATH"
+    old = find(of["8"], **job)
+    assert old.settings.spark.java_home is None
+    assert "the Java of the environment is not used" in old.notices[0] and "too old" in old.notices[0]
+
+
 def test_changes_are_told_without_secrets_and_bookkeeping() -> None:
     job = {"PATH": "/bin", "GONE": "1", "SAME": "2", "BASH_FUNC_old%%": "() { :\n}"}
     after = {"PATH": "/new:/bin", "SAME": "2", "API_TOKEN": "abc", "_ModuleTable001_": "x", "_LMFILES_": "y"}
