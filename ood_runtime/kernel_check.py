@@ -66,7 +66,9 @@ def _answer(name: str, done: "subprocess.CompletedProcess[bytes]", said: Sequenc
         return Checked(name, works=False, why=f"Jupyter's Python failed: {lines[-1] if lines else done.returncode}")
     if answer["works"]:
         return Checked(name, works=True, seconds=answer["seconds"])
-    return Checked(name, works=False, why="\n".join([answer["why"], *said]))
+    # What the script notes for the session's logs is nothing new here.
+    told = [line for line in said if not line.startswith("kernel kernel.json: ")]
+    return Checked(name, works=False, why="\n".join([answer["why"], *told]))
 
 
 def _environment(environment: Mapping[str, str], mark: str, work: str) -> dict[str, str]:
