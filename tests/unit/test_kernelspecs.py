@@ -76,24 +76,30 @@ def test_what_comes_with_the_package(name: str) -> None:
     assert any("{connection_file}" in word for word in spec["argv"])
 
 
-def test_the_script_says_why_it_cannot_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shell", "status", "said"),
+    [
+        ("echo broken >&2; false", 3, ["broken", "ood-runtime: the last line of environment.shell has failed"]),
+        ("PATH=/nowhere", 127, ["there is no python3 in this environment any more"]),
+        ('PATH="$PWD:$PATH"', 126, ["/no/interpreter"]),
+    ],
+)
+def test_the_script_says_why_it_cannot_start(tmp_path: Path, shell: str, status: int, said: list[str]) -> None:
     """In the session's own log, in lines that the status command understands."""
     (tmp_path / "logs").mkdir()
-    kernel = Kernel(
-        "environment", "it's gone", Environment(shell="echo broken >&2; false"), "python", "python3", "3.12"
-    )
+    (tmp_path / "python3").write_text("#!/no/interpreter\n")
+    (tmp_path / "python3").chmod(0o755)
+    kernel = Kernel("environment", "it's gone", Environment(shell=shell), "python", "python3", "3.12")
     script = tmp_path / "kernel.sh"
     script.write_bytes(kernelspecs.files(kernel)["kernel.sh"])
     done = subprocess.run(
-        ["/bin/bash", script, "/x/kernel-1.json"],
-        env={"PATH": "/usr/bin:/bin", "OOD_RUNTIME_SESSION_DIR": str(tmp_path)}, capture_output=True, check=False,
+        ["/bin/bash", script, "/x/kernel-1.json"], capture_output=True, check=False, cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "OOD_RUNTIME_SESSION_DIR": str(tmp_path)},
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
     log = tmp_path / "logs" / f"kernel-{kernel.directory}.log"
     assert log.stat().st_mode & 0o777 == 0o600
-    assert log.read_text().splitlines() == [
-        "kernel kernel-1.json: starting Python 3.12 (it's gone)",
-        "broken",
-        "ood-runtime: the last line of environment.shell has failed",
-        "kernel kernel-1.json: failed: it was not started",
-    ]
+    first, *lines, last = log.read_text().splitlines()
+    assert first == "kernel kernel-1.json: starting Python 3.12 (it's gone)"
+    assert len(lines) >= len(said) and all(wanted in line for wanted, line in zip(said, lines, strict=False)), lines
+    assert last == "kernel kernel-1.json: failed: it was not started"
