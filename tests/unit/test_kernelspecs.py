@@ -81,7 +81,7 @@ def test_what_comes_with_the_package(name: str) -> None:
     [
         ("echo broken >&2; false", 3, ["broken", "ood-runtime: the last line of environment.shell has failed"]),
         ("PATH=/nowhere", 127, ["there is no python3 in this environment any more"]),
-        ('PATH="$PWD:$PATH"', 126, ["/no/interpreter"]),
+        ('PATH="$PWD:$PATH"', 126, ["/python3: "]),
     ],
 )
 def test_the_script_says_why_it_cannot_start(tmp_path: Path, shell: str, status: int, said: list[str]) -> None:
