@@ -13,8 +13,8 @@ class Answer:
 
     ``detail`` is for people, and ``notices`` are what they should still know later. ``port_lost`` says that somebody
     else listens where the service should; ``hopeless`` says why it can never become ready.
-    ``workers`` are those that are there and those that there will be, where the probe counts them, and ``each`` has
-    one entry for every one that is known.
+    ``workers`` are those that are there and those that there will be, where the probe counts them; ``each`` has one
+    entry for every one that is known, and ``applications`` one for every one that they work for.
     """
 
     ready: bool
@@ -23,6 +23,7 @@ class Answer:
     hopeless: str = ""
     workers: tuple[int, int] | None = None
     each: tuple[Mapping[str, Any], ...] = ()
+    applications: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -96,8 +97,9 @@ class Check:
     """What is proven of several services together, and looked after as long as the session lives.
 
     It is looked at, every ``probe_seconds``, when the services in ``after`` are ready, and has ``ready_seconds`` from
-    then on. Once the session is ready it is looked at every ``again_seconds``: what is lost then is told. ``log``, in
-    the session's directory, is where to look for a reason.
+    then on. Once the session is ready it is looked at every ``again_seconds``, and when something has ended: what is
+    lost then is told. ``log``, in the session's directory, is where to look for a reason.
+    What is not ``essential`` and not met in its time is told, and the session starts without it.
     """
 
     name: str
@@ -107,3 +109,4 @@ class Check:
     after: tuple[str, ...] = ()
     probe_seconds: float = 0.0
     again_seconds: float = 3.0  # what is lost is to be on the portal's card within 5
+    essential: bool = True

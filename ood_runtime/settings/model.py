@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ood_runtime.settings.environment import Environment
 from ood_runtime.settings.kernels import Kernels
+from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 from ood_runtime.settings.sizes import MIB, Memory
@@ -193,10 +194,16 @@ class Spark(Section):
     10.1.0.0/16 or fd00::/8. Not set: the addresses by which the nodes know each other."""
     wait_for_workers: Annotated[str, AfterValidator(_workers)] = "1"
     """How many workers must be there before the session is ready: a number, a share such as 80%, or all."""
+    ui: bool = True
+    """Let the web interfaces of Spark be opened through the portal, by the owner only. Without it there is no way to
+    them, and applications have none."""
     dynamic_allocation: bool = True
     """Give idle executors back, so that a second notebook gets cores while the first one rests."""
     cores_per_application: int | None = Field(None, ge=1)
     """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    event_logs: EventLogs = EventLogs()
+    prometheus: bool = False
+    """Give Spark's web interfaces also pages of metrics for Prometheus, closed like the others."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []

@@ -33,7 +33,10 @@ _PAGES = Template("""
 
 PAGE = Template("""<!DOCTYPE html>
 <title>portal</title>
-<script>document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";</script>
+<script>
+  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";
+  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port;samesite=strict";
+</script>
 <form action="/node/$host/$port/login?next=$next" method="post">
   <input type="hidden" name="_xsrf" value="$xsrf">
   <input type="hidden" name="password" value="$password">
@@ -55,6 +58,13 @@ RSTUDIO_PAGE = Template("""<!DOCTYPE html>
   <input type="hidden" name="csrf-token" value="$csrf_token">
   <input type="hidden" name="rs-csrf-token" value="$csrf_token">
   <button type="submit" id="connect">Connect to RStudio Server</button>
+</form>
+""")
+SPARK_PAGE = Template("""<!DOCTYPE html>
+<title>portal</title>
+<form action="${spark_ui_path}ood-runtime/login" method="post">
+  <input type="hidden" name="secret" value="$spark_ui_secret">
+  <button type="submit" id="connect">Spark UI</button>
 </form>
 """)
 

@@ -1,5 +1,6 @@
 """Checks of several services together: when they are looked at, what ends a start, and what is only told."""
 
+import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -124,6 +125,26 @@ def test_what_is_proven_is_not_asked_again_during_the_start(looking: Checks, pro
     assert len(proof.asked) == 1
 
 
+def test_what_is_not_essential_is_told_and_done_without(
+    proof: Proof, clock: Clock, tmp_path: Path, status: Status
+) -> None:
+    check = Check("page", proof, 10.0, "logs/ui.log", again_seconds=math.inf, essential=False)
+    looking = Checks([check], tmp_path, status)
+    proof.answer = Answer(ready=False, detail="status 404")
+    looking.before((), ())
+    clock.now += 11
+    looking.before((), ())
+    assert looking.all_ready()
+    assert status.notices == ["page: status 404; see logs/ui.log"]
+    asked = len(proof.asked)
+    clock.now += 1000
+    looking.after(())
+    assert len(proof.asked) == asked
+    looking.look_soon()
+    looking.after(())
+    assert len(proof.asked) == asked + 1, "something has ended"
+
+
 def test_too_late(looking: Checks, clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "worker.log").write_text("no master anywhere\n")
@@ -191,6 +212,16 @@ def test_it_is_looked_at_rarely_while_all_is_well_and_oftener_while_something_is
     assert 9 <= count(looking, proof, clock, 100) <= 10
     proof.answer = NOT_YET
     assert 40 <= count(looking, proof, clock, 100) <= 50
+
+
+def test_a_check_that_counts_no_workers_is_looked_at_rarely_too(tmp_path: Path, status: Status, clock: Clock) -> None:
+    proof = Proof(Answer(ready=True))
+    looking = Checks([Check("logs", proof, 20.0, "logs/x.log", again_seconds=30.0)], tmp_path, status)
+    looking.before((), ())
+    for _ in range(90):
+        clock.now += 1
+        looking.after(())
+    assert len(proof.asked) == 4
 
 
 def test_it_is_looked_at_as_soon_as_something_has_ended(looking: Checks, proof: Proof, clock: Clock) -> None:
