@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.class_data import Archives
+from ood_runtime.container import Container
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.kernelspecs import Kernel
@@ -43,6 +44,13 @@ class Software:
     rstudio: RStudio | None = None
     kernels: tuple[Kernel, ...] = ()
 
+    def in_words(self) -> str:
+        """The programs and their versions, for people."""
+        words = [f"Jupyter {self.jupyter.interface} {self.jupyter.version}"] if self.jupyter else []
+        words += [f"RStudio Server {self.rstudio.rserver.version}".strip()] if self.rstudio else []
+        words += [f"Spark {self.spark.spark.version}", f"Java {self.spark.java.version}"] if self.spark else []
+        return ", ".join(words)
+
 
 def _nowhere(script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
     """How a script is run on the other nodes of a job that has none."""
@@ -56,7 +64,8 @@ class Context:
     ``environment`` are the variables of all programs: the job's, with the environment of the settings loaded, and
     ``loaded`` the names of those that this has set or changed. ``umask`` is the job's. ``launch`` tells how a script is
     run on the job's other nodes, ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that
-    root may run the session.
+    root may run the session. Where there is a ``container``, the software is in it, and so are
+    its paths.
     """
 
     settings: Settings
@@ -71,3 +80,4 @@ class Context:
     launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
     temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False
+    container: Container | None = None

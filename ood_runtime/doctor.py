@@ -6,12 +6,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ood_runtime import (
     apps,
     class_data,
+    container_doctor,
+    container_software,
     environment_software,
     isolation,
     java,
@@ -28,23 +30,14 @@ from ood_runtime.apps import jupyter
 from ood_runtime.environment_changes import changes
 from ood_runtime.environment_software import Provided
 from ood_runtime.errors import OodRuntimeError
+from ood_runtime.finding import BAD, GOOD, WARNING, Finding
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_software import archive_directories, find_python
 
-GOOD, WARNING, BAD = "good", "warning", "bad"
+_Check = Callable[[Settings, Mapping[str, str]], Iterator[Finding]]
 _AUTO = "set rstudio.isolation to auto"
 _LEAST_SCRATCH = GIB  # bytes; shuffle data of a small job
-
-
-@dataclass(frozen=True)
-class Finding:
-    """``state`` is good, warning (a session runs, but not at its best) or bad."""
-
-    what: str
-    state: str
-    detail: str
-    remedy: str = ""
 
 
 def examine(settings: Settings, environment: Mapping[str, str], app: str | None = None) -> list[Finding]:
@@ -59,7 +52,7 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         settings, environment = provided.settings, provided.environment
     except OodRuntimeError as error:
         findings.append(Finding("environment", BAD, error.what, error.remedy))
-    checks: list[tuple[str, Callable[[Settings, Mapping[str, str]], Iterator[Finding]]]] = [
+    checks: list[tuple[str, _Check]] = [
         ("Python", _python),
         ("scheduler", _scheduler),
         ("host name", _host),
@@ -67,6 +60,19 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         ("scratch space", _scratch),
         ("home directory", _home),
     ]
+    for what, check in [*checks, *_software(settings, app)]:
+        try:
+            findings += list(check(settings, environment))
+        except OodRuntimeError as error:
+            findings.append(Finding(what, BAD, error.what, error.remedy))
+    return findings
+
+
+def _software(settings: Settings, app: str | None) -> list[tuple[str, _Check]]:
+    """How to look at the software of ``app``, or of all."""
+    if settings.environment.container:
+        return [("container", partial(container_doctor.examine, app))]
+    checks: list[tuple[str, _Check]] = []
     if app is None or app.startswith("jupyter"):
         checks.append(("Jupyter", _jupyter))
     if app is None or app.endswith("-spark"):
@@ -75,12 +81,7 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         checks.append(("PySpark kernel", _kernel))
     if app is None or app.startswith("rstudio"):
         checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
-    for what, check in checks:
-        try:
-            findings += list(check(settings, environment))
-        except OodRuntimeError as error:
-            findings.append(Finding(what, BAD, error.what, error.remedy))
-    return findings
+    return checks
 
 
 def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -93,7 +94,7 @@ def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str
         return dict.fromkeys(sorted(apps.available()), error.what)
     for name, app in sorted(apps.available().items()):
         try:
-            app.find(settings, environment)
+            container_software.look(app, settings, environment)
             answers[name] = ""
         except OodRuntimeError as error:
             answers[name] = error.what

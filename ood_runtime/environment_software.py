@@ -26,7 +26,7 @@ class Provided:
 def provide(settings: Settings, job: Mapping[str, str]) -> Provided:
     """Load the environment of the settings in a ``job``, and see what is in it. Raises MissingError."""
     loaded = environment_check.load(settings.environment, job)
-    if not settings.environment.loads:
+    if settings.environment.container or not settings.environment.loads:
         return Provided(settings, loaded)
     search = os.pathsep.join(_brought(settings, job, loaded))
     found = shutil.which("python3", path=search) or shutil.which("python", path=search)

@@ -6,9 +6,12 @@ Needs libraries that take memory: the process that stays for the whole session h
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ood_runtime import (
     apps,
+    container,
+    container_software,
     environment_changes,
     environment_software,
     launchers,
@@ -18,8 +21,9 @@ from ood_runtime import (
     scratch,
     settings,
 )
-from ood_runtime.allocation import Launch, Task
+from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.apps import App
+from ood_runtime.container import Container
 from ood_runtime.context import Context, Software
 from ood_runtime.environment_software import Provided
 from ood_runtime.errors import find_all
@@ -41,6 +45,7 @@ class Prepared:
     environment: Mapping[str, str]
     software: Software
     outline: Outline
+    container: Container | None = None
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets."""
@@ -57,9 +62,10 @@ class Prepared:
             temporary=private_files.temporary(self.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
+            container=self.container,
         )
         plan = self.app.plan(context)
-        return replace(plan, services=(*plan.services, *_end_asked(context)))
+        return replace(plan, services=(*_entered(context, plan), *_end_asked(context)))
 
     def _launch(self, script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
         return self.launcher.commands(self.outline.allocation, script, tasks, self.request.environment)
@@ -79,22 +85,16 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
-    provided: list[Provided] = []
-    software: list[Software] = []
-
-    def find_software() -> None:
-        provided.append(environment_software.provide(values, request.environment))
-        software.append(app.find(provided[0].settings, provided[0].environment))
-
+    found: list[_Found] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        find_software,
+        lambda: found.append(_find(app, values, request.environment, allocation)),
     )
-    where, (base, notices) = places[0], bases[0]
-    local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
-    if software[0].spark or values.kernels.mpi.enabled:
+    where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
+    local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
+    if software.spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     outline = Outline(
         app=app.name,
@@ -107,10 +107,40 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable, *(provided[0].notices if software[0].jupyter else ())),
-        environment=provided[0].environment if values.environment.loads else None,
+        notices=(*notices, *unusable, *(provided.notices if software.jupyter else ())),
+        environment=provided.environment if values.environment.loads else None,
     )
-    return Prepared(request, app, launcher, provided[0].settings, provided[0].environment, software[0], outline)
+    return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside)
+
+
+class _Found(NamedTuple):
+    """The environment of the settings, the software in it, and the container that this is in, if it is."""
+
+    provided: Provided
+    software: Software
+    container: Container | None
+
+
+def _find(app: App, values: Settings, environment: Mapping[str, str], allocation: Allocation) -> _Found:
+    provided = environment_software.provide(values, environment)
+    if values.environment.container is None:
+        return _Found(provided, app.find(provided.settings, provided.environment), None)
+    found = container_software.find(values, provided.environment, allocation)
+    return _Found(provided, container_software.ask(found, app.name, values, provided.environment), found)
+
+
+def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
+    """The services, in the container if there is one; what calls other nodes calls from this one."""
+    if context.container is None:
+        return plan.services
+    places, jupyter = context.directories, context.settings.jupyter
+    asked = (Path(context.environment.get("HOME") or "/"), jupyter.root_dir, jupyter.config)
+    paths = [path for path in asked if path and path != Path("/") and path.exists()]
+    paths += [places.session, *sorted(places.outside), context.temporary]
+    return tuple(
+        service if service.remote or service.ours else container.enter(context.container, service, paths)
+        for service in plan.services
+    )
 
 
 def _end_asked(context: Context) -> tuple[Service, ...]:

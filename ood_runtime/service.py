@@ -52,6 +52,7 @@ class Service:
     ``stop_signal`` asks it to end. At the same time programs that it has started, and that are called as ``parting``
     says, get the signal there: they write down what they have in memory, and are waited for.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
+    ``own_tmp`` is what it sees as /tmp where it runs in a container. What is ``ours`` runs on the node there, too.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Service:
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM
     parting: Mapping[str, Signals] = field(default_factory=dict)
+    own_tmp: Path | None = None
+    ours: bool = False
 
     def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The job's ``environment`` with what this service adds and removes."""

@@ -115,6 +115,7 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
         Service(
             name="class-data",
             argv=argv,
+            ours=True,
             environment=_own_python(context),
             directory=context.directories.scratch,
             ready_seconds=60,

@@ -89,7 +89,8 @@ def archive_directories(settings: SparkSettings, environment: Mapping[str, str])
     """Where class-data archives are looked for; the user's own cache comes last, and is where we build them."""
     home = environment.get("HOME") or "/nonexistent"
     cache = Path(environment.get("XDG_CACHE_HOME") or Path(home) / ".cache")
-    return [*settings.class_data_dirs, cache / "ood-runtime" / "class-data"]
+    installed = Path(sys.prefix) / "share"  # with ood-runtime itself, as in our images
+    return [*settings.class_data_dirs, *(base / "ood-runtime" / "class-data" for base in (installed, cache))]
 
 
 def _has_ipykernel(python: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ood_runtime import shell_variables
+from ood_runtime import container, shell_variables
 from ood_runtime.render import render
 
 # Exported functions of Bash are left out, too. A job that needs `module` in its tasks' own shells has it from
@@ -56,6 +56,8 @@ class RemoteWorker:
 
     The worker is started again ``restarts`` times. It ends when its master was not there for ``boot_seconds`` at first,
     for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that.
+
+    ``container`` are the words that run a command in a container, the last of which is the image: ``java`` is in it.
     """
 
     session_id: str
@@ -91,6 +93,7 @@ class RemoteWorker:
     restarts: int = 3
     boot_seconds: int = 300
     gone_seconds: int = 60
+    container: tuple[str, ...] = ()
 
 
 def script(worker: RemoteWorker) -> str:
@@ -101,6 +104,8 @@ def script(worker: RemoteWorker) -> str:
     values["memory_key"] = "MemTotal:" if worker.exclusive else "MemAvailable:"
     # Each node has its own.
     own = re.compile(_OURS)
+    values["last_signal"] = "TERM" if worker.container else "KILL"
+    values |= {"prefixes": container.PREFIXES, "cleaning": container.CLEANING}
     values["environment"] = {name: value for name, value in worker.environment.items() if not own.fullmatch(name)}
     return render("spark_remote_worker.sh.j2", **values)
 

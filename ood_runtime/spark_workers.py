@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_runtime import gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
+from ood_runtime import container, gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
 from ood_runtime.allocation import Launch, Task
+from ood_runtime.container import Container
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import SparkWorkers
@@ -190,21 +191,20 @@ def _launcher(context: Context, launch: Launch, *, alone: bool) -> Service:
 
 def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> RemoteWorker:
     settings, software = context.settings.spark, spark_software(context)
-    host = address(context)
     by_network = settings.network or ""
-    environment: Mapping[str, str] = spark_jvm.environment(context)
+    image = _container(context)
     return RemoteWorker(
         session_id=context.grant.session_id,
         logs=context.directories.logs,
         trouble=_trouble(context),
         environment_file=context.directories.private / _ENVIRONMENT,
-        environment=environment,
+        environment=spark_jvm.environment(context),
         umask=context.umask,
         java=Path(spark_jvm.executable(context)),
         options=context.directories.private / _REMOTE_OPTIONS,
         main=_MAIN,
         program=_last_arguments(context),
-        master_host=host,
+        master_host=address(context),
         # That of its web interface, which is opened when it can take workers.
         master_port=context.grant.ports["spark_master_ui"],
         executor_cores=sizes.executor_cores,
@@ -219,7 +219,8 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         exclusive=context.allocation.unlimited_memory != "free",
         share_memory=context.allocation.unlimited_memory == "part",
         # Where no scheduler has given us the nodes, others may work there too.
-        needed=(software.java.executable, software.spark.home, software.python),
+        needed=_needed(image) if image else (software.java.executable, software.spark.home, software.python),
+        container=image.words([context.directories.session]) if image else (),
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
         gpus=settings.gpu.enabled,
@@ -229,6 +230,16 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         restarts=settings.worker.restarts,
         boot_seconds=math.ceil(context.settings.timeouts.ready),
     )
+
+
+def _needed(image: Container) -> tuple[Path, ...]:
+    """What a node must have where the software is in a container; a program without a path is looked for there."""
+    return (*filter(Path.is_absolute, [image.program]), image.image)
+
+
+def _container(context: Context) -> Container | None:
+    """What runs a worker in the container on its node, where the script adds the directories that it makes."""
+    return context.container or container.around(context.environment)
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> tuple[tuple[int, int, int], ...]:

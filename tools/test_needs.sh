@@ -12,6 +12,7 @@ prepare() {
         prepare_copy
         cache=$workplace
         venv=$workplace/venv
+        export OOD_TEST_CACHE=$workplace
     else
         venv=${OOD_RUNTIME_VENV:-$PWD/.venv}
     fi
@@ -51,7 +52,8 @@ portal_packages() {
 	END
 }
 
-# What only root can use: clusters made of namespaces (tests/slurm, tests/gridengine), and MPI there.
+# What only root can use: clusters made of namespaces (tests/slurm, tests/gridengine), MPI there, and another Debian
+# (tests/containers).
 cluster_packages() {
     cat <<-'END'
 	ip:iproute2:iproute
@@ -67,6 +69,7 @@ cluster_packages() {
 	sge_execd:gridengine-exec:gridengine-execd
 	qsub:gridengine-client:gridengine
 	sshd:openssh-server:openssh-server
+	debootstrap:debootstrap:debootstrap
 	END
 }
 

@@ -60,7 +60,9 @@ def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
         lambda: found.append(jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)),
         lambda: pythons.append(jupyter_home.find_kernel_python(settings.jupyter.python, environment)),
     )
-    return replace(found[0], kernel_python=pythons[0] if pythons[0] != found[0].python else None)
+    # Interpreters in one directory are of one environment, whatever they are called there.
+    own = pythons[0] and found[0].python and pythons[0].parent == found[0].python.parent
+    return replace(found[0], kernel_python=None if own else pythons[0])
 
 
 def server(
@@ -169,7 +171,8 @@ def _config(context: Context, pages: Pages | None) -> str:
 
 def _terminal(context: Context) -> list[str]:
     """What runs in a terminal: a login shell; a bash that still has the environment of the settings after a login."""
-    shell = context.settings.jupyter.shell or _login_shell()
+    own = "/bin/bash" if context.container else _login_shell()  # an image need not have that of the login
+    shell = context.settings.jupyter.shell or own
     if context.loaded and Path(shell).name == "bash":
         return [shell, "--rcfile", str(context.directories.private / _TERMINAL), "-i"]
     return [shell, "-l"]

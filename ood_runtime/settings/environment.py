@@ -5,7 +5,7 @@ The bash that loads it is made of these values by one macro, in ``scripts/enviro
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, field_validator
 
@@ -58,6 +58,8 @@ class Environment(Section):
     """Lines of bash for the rest, run last. The session does not start when they exit, or the last command fails."""
     container: AbsolutePath | None = None
     """An Apptainer (Singularity) image, in which all parts run."""
+    gpus: Literal["auto", "nvidia", "rocm", "none"] = "auto"
+    """Whose graphics processors the container sees (`--nv`, `--rocm`). With auto those of the job, when it has some."""
     binds: list[Bind] = []
     """What the container sees of the node beside your home directory and the session's: /apps, or /data:/mnt:ro."""
 
