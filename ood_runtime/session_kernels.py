@@ -18,6 +18,8 @@ def found(context: Context) -> Part:
     settings = context.settings.kernels
     if not settings.wanted:
         return Part()
+    if context.settings.environment.container:
+        return Part(notices=("kernels.* has no effect in a container: its Jupyter has the kernels of the image",))
     private = context.directories.private
     folder = {"folder": str(private / FOLDER), "settings": settings.model_dump(mode="json")}
     looker = Service(
@@ -27,6 +29,7 @@ def found(context: Context) -> Part:
         ready_seconds=60,
         essential=False,
         background=True,
+        ours=True,
     )
     files = [file for kernel in context.software.kernels for file in _files(kernel)]
     return Part(files=(*files, File(_SETTINGS, json.dumps(folder, indent=2))), services=(looker,))

@@ -91,6 +91,7 @@ def server(
         files=(*files, *found.files, *mpi.files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
         services=(_service(context, environment or {}, head_start), *found.services),
+        notices=found.notices,
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
