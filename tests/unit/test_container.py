@@ -127,7 +127,7 @@ def test_an_image_without_us_or_of_another_version_is_refused(tmp_path: Path) ->
 
 def test_workers_elsewhere_enter_the_same_image() -> None:
     context = replace(several_nodes.context(), container=BOX)
-    files = {file.name: str(file.content) for file in spark_cluster.cluster(context, Path("/")).files}
+    files = {file.name: str(file.content) for file in spark_cluster.cluster(context, Path("/home/me")).files}
     script = files["spark/remote-worker.sh"]
     assert "set -- /usr/bin/apptainer exec --nv --bind /apps --bind /data:/mnt:ro --bind /session:/session" in script
     assert '--bind "$scratch,$local_directories" /images/js.sif "$@"' in script
@@ -137,7 +137,9 @@ def test_workers_elsewhere_enter_the_same_image() -> None:
 
 
 def _without_container(files: Mapping[str, str]) -> str:
-    plain = {file.name: str(file.content) for file in spark_cluster.cluster(several_nodes.context(), Path("/")).files}
+    plain = {
+        file.name: str(file.content) for file in spark_cluster.cluster(several_nodes.context(), Path("/home/me")).files
+    }
     assert plain.keys() == files.keys()
     return plain["spark/remote-worker.sh"]
 
