@@ -135,7 +135,7 @@ def test_workers_elsewhere_enter_the_same_image() -> None:
     assert '--bind "$scratch,$local_directories" /images/js.sif "$@"' in script
     # What a node must have are these two: Java and Spark are in the image.
     assert re.search(r"^need \S+ /usr/bin/apptainer /images/js\.sif$", script, re.MULTILINE)
-    assert "SINGULARITYENV_$name" in script and "SINGULARITYENV_" not in _without_container(files)
+    assert "SINGULARITYENV_" in script and "SINGULARITYENV_" not in _without_container(files)
 
 
 def workers(context: Context) -> Part:
