@@ -47,9 +47,11 @@ class RemoteWorker:
 
     ``cores`` and ``memory_mib`` come from the settings; 0 lets each node look for itself, where each worker keeps
     ``reserve_mib`` back and offers ``heap_share`` of the rest. A worker in which no executor of ``executor_cores`` and
-    ``executor_mib`` fits fails. ``allotted`` are rows of (last rank, cores, MiB) that a job was given on nodes that
-    cannot know it themselves; 0 is unknown. Without ``exclusive`` only the memory counts that is free now; with
-    ``share_memory``, and where nobody limits it, as large a part of it as of the processors.
+    ``executor_mib`` fits fails. Spark is told of ``shares`` times the cores.
+
+    ``allotted`` are rows of (last rank, cores, MiB) that a job was given on nodes that cannot know it themselves; 0 is
+    unknown. Without ``exclusive`` only the memory counts that is free now; with ``share_memory``, and where nobody
+    limits it, as large a part of it as of the processors.
 
     ``interface`` is a pattern such as ``ib*``, ``network`` such as ``10.1.0.0/16``; both empty take the address
     from which the master is reached. ``scratch`` and ``local_dirs`` are directories, with $VARIABLES.
@@ -76,6 +78,7 @@ class RemoteWorker:
     executor_mib: int
     reserve_mib: int
     heap_share: float
+    shares: int = 1
     first_rank: int = 1
     per_node: int = 1
     cores: int = 0

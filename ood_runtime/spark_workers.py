@@ -5,7 +5,7 @@ Ranks count all workers of a session, node by node.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ood_runtime import container, gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
@@ -92,7 +92,9 @@ def _on_this_node(context: Context, sizes: Sizes, names: Mapping[int, str]) -> P
     )
     files = [File("spark/worker.sh", script, executable=True)]
     for rank, name in names.items():
-        files.append(File(_argument_file(name), _arguments(context, sizes.worker, rank, devices.get(rank))))
+        files.append(
+            File(_argument_file(name), _arguments(context, _told(sizes, sizes.worker), rank, devices.get(rank)))
+        )
     files += [File(gpus.file_name(rank), gpus.resources(of)) for rank, of in devices.items()]
     services = [
         Service(
@@ -113,6 +115,11 @@ def _on_this_node(context: Context, sizes: Sizes, names: Mapping[int, str]) -> P
         for rank, name in names.items()
     ]
     return Part(files=tuple(files), services=tuple(services))
+
+
+def _told(sizes: Sizes, offer: Offer) -> Offer:
+    """What Spark is told, which gives each core to one notebook only."""
+    return replace(offer, cores=sizes.told(offer.cores))
 
 
 def _argument_file(name: str) -> str:
@@ -209,6 +216,7 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         master_port=context.grant.ports["spark_master_ui"],
         executor_cores=sizes.executor_cores,
         executor_mib=sizes.executor_memory // MIB,
+        shares=sizes.shares,
         reserve_mib=settings.master_memory // MIB,
         heap_share=HEAP_SHARE,
         first_rank=tasks[0].rank,
