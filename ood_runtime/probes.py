@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ood_runtime import ports, spark_trouble, worker_list
+from ood_runtime import pinned, ports, spark_trouble, worker_list
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
@@ -46,12 +46,16 @@ class Listening:
 
 @dataclass(frozen=True)
 class JupyterLogin:
-    """Jupyter answers at ``base_url``; it lets in who has the password, and nobody else."""
+    """Jupyter answers at ``base_url``; it lets in who has the password, and nobody else.
+
+    With a ``certificate`` in PEM it does so over TLS, and shows this one.
+    """
 
     address: str
     port: int
     base_url: str
     password: Secret
+    certificate: str = ""
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Log in as the portal's form does, with a cookie and a field ``_xsrf`` of the same value."""
@@ -61,7 +65,7 @@ class JupyterLogin:
         form = urlencode({"_xsrf": "probe", "password": self.password.reveal()})
         headers = {"Cookie": "_xsrf=probe", "Content-Type": "application/x-www-form-urlencoded"}
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as server:
+            with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as server:
                 version = _status(server, "GET", f"{self.base_url}api")
                 stranger = _status(server, "GET", f"{self.base_url}api/contents?content=0")
                 owner = _status(server, "POST", f"{self.base_url}login", form, headers)
@@ -126,7 +130,8 @@ class SparkWorkers:
     """The Spark master is ALIVE and has ``wanted`` live workers, of the ``total`` that there will be.
 
     ``authorization`` is the header that its web UI demands. ``ranks`` are the workers that each service runs;
-    in ``trouble`` a worker on another node leaves word when it has any.
+    in ``trouble`` a worker on another node leaves word when it has any. With a ``certificate`` in PEM that interface
+    is one of TLS, and shows this one.
     """
 
     address: str
@@ -136,6 +141,7 @@ class SparkWorkers:
     total: int
     ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trouble: Path | None = None
+    certificate: str = ""
 
     def __call__(self, given_up: Collection[str]) -> Answer:
         """Ask the master; the token is for nobody who took its port."""
@@ -170,7 +176,7 @@ class SparkWorkers:
         )
 
     def _ask(self) -> dict[str, Any]:
-        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as master:
+        with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:
             master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
             response = master.getresponse()
             body = response.read()

@@ -11,6 +11,7 @@ from ood_runtime.service import Service
 from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
 from ood_runtime.spark_workers import MASTER
+from ood_runtime.tls import STORE
 
 PORTS = ("spark_master", "spark_master_ui")
 SECRETS = {"spark": "key", "spark_ui": "key"}
@@ -25,13 +26,15 @@ def cluster(context: Context) -> Part:
     properties = spark_properties.compose(context, master_url(context), sizes)
     files = [
         File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
-        File("spark/master.args", _master_arguments(context)),
+        File("spark/master.args", _master_arguments(context), secret=context.tls is not None),
         File(spark_driver.ARGUMENTS, spark_driver.arguments(context, properties)),
         *workers.files,
     ]
     software = spark_software(context)
     if java.needs_shim(software.java, software.spark):
         files.append(File("spark/java/bin/java", java.shim(software.java), executable=True))
+    if context.tls:
+        files.append(File(STORE, context.tls.store, secret=True))
     if software.ui_filter:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
     return Part(
@@ -87,9 +90,12 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
 
 def _master_arguments(context: Context) -> str:
     ports = context.grant.ports
+    # With TLS this port only tells browsers to use the other one.
+    ui_port = 0 if context.tls else ports["spark_master_ui"]
     program: list[object] = ["--host", address(context), "--port", ports["spark_master"]]
-    program += ["--webui-port", ports["spark_master_ui"], "--properties-file", spark_jvm.properties_path(context)]
+    program += ["--webui-port", ui_port, "--properties-file", spark_jvm.properties_path(context)]
     system = {
+        **_master_tls(context),
         # A port that is taken ends the master, and another one is drawn; it must not move on by itself.
         "spark.port.maxRetries": "0",
         # A master that was killed comes back and finds its workers and applications.
@@ -98,6 +104,17 @@ def _master_arguments(context: Context) -> str:
     }
     options = spark_jvm.daemon_options(context, system, temporary=context.directories.temporary)
     return spark_jvm.argument_file([*options, _MAIN, *program])
+
+
+def _master_tls(context: Context) -> dict[str, str]:
+    """Where the master's web interface is with TLS, and whom it trusts when it passes on what workers' ones show."""
+    if not context.tls:
+        return {}
+    return {
+        "spark.ssl.standalone.port": str(context.grant.ports["spark_master_ui"]),
+        "javax.net.ssl.trustStore": str(context.directories.private / STORE),
+        "javax.net.ssl.trustStorePassword": context.tls.store_password.reveal(),
+    }
 
 
 def _notices(context: Context) -> tuple[str, ...]:

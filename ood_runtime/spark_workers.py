@@ -44,6 +44,7 @@ def workers(context: Context, sizes: Sizes) -> Part:
             total=total,
             ranks={**{name: (rank,) for rank, name in names.items()}, **theirs.ranks},
             trouble=_trouble(context),
+            certificate=context.tls.inner.certificate if context.tls else "",
         ),
         ready_seconds=context.settings.timeouts.ready,
         log=ours.services[0].log if here else f"logs/{MASTER}.log",

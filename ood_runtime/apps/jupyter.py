@@ -7,7 +7,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home
+from ood_runtime import jupyter_home, tls
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.jupyter_home import Jupyter
@@ -58,6 +58,7 @@ def server(
         File("jupyter/jupyter_config.py", _config(context), secret=True),
         File("jupyter/jupyter_server.py", _starter(context)),
         *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *tls.front_files(context.tls),
     ]
     grant = context.grant
     return Part(
@@ -70,18 +71,22 @@ def server(
             "password": grant.secrets["password"],
             "xsrf": grant.secrets["xsrf"],
             "base_url": base_url(context),
+            **tls.connection(context.tls, context.directories),
         },
     )
 
 
 def base_url(context: Context) -> str:
     """The path under which the portal's proxy reaches the server (paper, section 3.1)."""
-    return f"{context.settings.portal.node_uri}/{context.place.host}/{context.grant.ports[PORT]}/"
+    portal = context.settings.portal
+    uri = portal.secure_node_uri if context.tls else portal.node_uri
+    return f"{uri}/{context.place.host}/{context.grant.ports[PORT]}/"
 
 
 def url(context: Context) -> str:
     """Where a person finds the server: through the portal, or on this node."""
-    origin = context.settings.portal.origin or f"http://{context.place.host}:{context.grant.ports[PORT]}"
+    scheme = "https" if context.tls else "http"
+    origin = context.settings.portal.origin or f"{scheme}://{context.place.host}:{context.grant.ports[PORT]}"
     return origin + base_url(context)
 
 
@@ -113,6 +118,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             port=port,
             base_url=base_url(context),
             password=context.grant.secrets["password"],
+            certificate=tls.front_certificate(context.tls),
         ),
         ready_seconds=context.settings.timeouts.ready,
         head_start=head_start,
@@ -136,7 +142,8 @@ def _config(context: Context) -> str:
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
         allow_root=context.allow_root,
-        certfile=None,
+        certfile=str(context.directories.private / tls.CERTIFICATE) if context.tls else "",
+        keyfile=str(context.directories.private / tls.KEY) if context.tls else "",
     )
 
 
