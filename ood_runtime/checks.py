@@ -50,14 +50,14 @@ class Checks:
                 elif answer.hopeless:
                     raise failures.hopeless(self._root, state.check, answer.hopeless)
                 elif state.began is not None and time.monotonic() - state.began > state.check.ready_seconds:
-                    raise failures.not_ready(self._root, state.check, answer.detail)
+                    self._too_late(state, answer)
 
     def after(self, given_up: Collection[str]) -> None:
         """Look at what is due, while the session lives: whatever comes is told, and ends nothing."""
         for state in self._states:
             if time.monotonic() >= state.look_at:
                 answer = self._look(state, given_up, state.check.again_seconds)
-                if not answer.workers or answer.workers[0] < answer.workers[1]:
+                if state.check.essential and not _complete(answer):
                     state.look_at = time.monotonic() + min(_INCOMPLETE_SECONDS, state.check.again_seconds)
 
     def look_soon(self) -> None:
@@ -84,7 +84,18 @@ class Checks:
             self._tell(state, answer)
         return answer
 
+    def _too_late(self, state: _State, answer: Answer) -> None:
+        if state.check.essential:
+            raise failures.not_ready(self._root, state.check, answer.detail)
+        state.ready = True
+        self._status.notice_once(f"{state.check.name}: {answer.detail}; see {state.check.log}")
+
     def _tell(self, state: _State, answer: Answer) -> None:
         if answer.workers:
             self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
         self._status.service(state.check.name, "ready" if state.ready else "starting", detail=answer.detail)
+
+
+def _complete(answer: Answer) -> bool:
+    """Whether nothing is missing: a check may be met with fewer workers than there will be."""
+    return answer.ready and (answer.workers is None or answer.workers[0] >= answer.workers[1])

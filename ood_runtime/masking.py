@@ -10,11 +10,12 @@ from ood_runtime.secret import MASK, Secret
 SECRET_NAME = re.compile(r"secret|password|token|access[._]?key|credential", re.IGNORECASE)
 _ENTRY = re.compile(r"(?m)^([^\s=]+)=.*$")
 _EXPORT = re.compile(r"""(?m)\bexport ([^\s=]+)=(?:'[^']*'|"[^"]*"|[^\s'"])*""")  # a value may have several lines
+_BEARER = re.compile(r"\bBearer [\w.~+/=-]+")  # made of a secret
 _HASH = re.compile(r"argon2:\$argon2[^'\"\s]*")
 
 
 def mask(content: str | bytes, secrets: Iterable[Secret]) -> str:
-    """``content`` as text, with every secret and every password hash masked; binary content is only described."""
+    """``content`` as text, with every secret, and what is made of one, masked; binary content is only described."""
     if isinstance(content, bytes):
         try:
             content = content.decode()
@@ -26,7 +27,7 @@ def mask(content: str | bytes, secrets: Iterable[Secret]) -> str:
     content = _EXPORT.sub(
         lambda entry: f"export {entry[1]}={MASK}" if SECRET_NAME.search(entry[1]) else entry[0], content
     )
-    return _HASH.sub(f"argon2:{MASK}", content)
+    return _BEARER.sub(f"Bearer {MASK}", _HASH.sub(f"argon2:{MASK}", content))
 
 
 def shell(argv: Sequence[str]) -> str:

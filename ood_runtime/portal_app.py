@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ood_runtime.errors import SettingsError, collect
+from ood_runtime.gateway_probes import LOGIN
 from ood_runtime.render import render
 
 SCHEDULERS = ("slurm", "pbs", "torque", "lsf", "gridengine")
@@ -90,6 +91,7 @@ def files(answers: Answers) -> tuple[AppFile, ...]:
         "origin": answers.portal,
         "parallel_environment": answers.parallel_environment,
         "rnode_uri": "/rnode",
+        "gateway_login": LOGIN.removeprefix("/"),
     }
     wanted = (name for name in _FILES if values["spark"] or name not in _ONLY_SPARK)
     return tuple(AppFile(name, render(f"portal/{name}.j2", **values), name in _EXECUTABLE) for name in wanted)

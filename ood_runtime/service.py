@@ -96,8 +96,9 @@ class Check:
     """What is proven of several services together, and looked after as long as the session lives.
 
     It is looked at, every ``probe_seconds``, when the services in ``after`` are ready, and has ``ready_seconds`` from
-    then on. Once the session is ready it is looked at every ``again_seconds``: what is lost then is told. ``log``, in
-    the session's directory, is where to look for a reason.
+    then on. Once the session is ready it is looked at every ``again_seconds``, and when something has ended: what is
+    lost then is told. ``log``, in the session's directory, is where to look for a reason.
+    What is not ``essential`` and not met in its time is told, and the session starts without it.
     """
 
     name: str
@@ -107,3 +108,4 @@ class Check:
     after: tuple[str, ...] = ()
     probe_seconds: float = 0.0
     again_seconds: float = 3.0  # what is lost is to be on the portal's card within 5
+    essential: bool = True

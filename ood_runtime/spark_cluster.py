@@ -2,7 +2,7 @@
 
 import sys
 
-from ood_runtime import java, spark_driver, spark_jvm, spark_properties, spark_workers
+from ood_runtime import java, spark_driver, spark_jvm, spark_properties, spark_tls, spark_workers, tls
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import Listening
@@ -11,7 +11,6 @@ from ood_runtime.service import Service
 from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
 from ood_runtime.spark_workers import MASTER
-from ood_runtime.tls import STORE
 
 PORTS = ("spark_master", "spark_master_ui")
 SECRETS = {"spark": "key", "spark_ui": "key"}
@@ -33,8 +32,7 @@ def cluster(context: Context) -> Part:
     software = spark_software(context)
     if java.needs_shim(software.java, software.spark):
         files.append(File("spark/java/bin/java", java.shim(software.java), executable=True))
-    if context.tls:
-        files.append(File(STORE, context.tls.store, secret=True))
+    files += tls.spark_files(context.tls)
     if software.ui_filter:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
     return Part(
@@ -61,7 +59,9 @@ def _master(context: Context) -> Service:
         directory=context.directories.scratch,
         # Its web interface is opened just before it takes up its office. A worker that comes earlier is told to
         # wait, and asks again after 5 to 15 s.
-        ready=Listening((port, ui_port), address(context)),
+        ready=Listening(
+            (port, ui_port) if spark_tls.interface_address(context) == address(context) else (port,), address(context)
+        ),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,
@@ -91,11 +91,11 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
 def _master_arguments(context: Context) -> str:
     ports = context.grant.ports
     # With TLS this port only tells browsers to use the other one.
-    ui_port = 0 if context.tls else ports["spark_master_ui"]
+    ui_port = 0 if spark_tls.everywhere(context) else ports["spark_master_ui"]
     program: list[object] = ["--host", address(context), "--port", ports["spark_master"]]
     program += ["--webui-port", ui_port, "--properties-file", spark_jvm.properties_path(context)]
     system = {
-        **_master_tls(context),
+        **spark_tls.master_properties(context),
         # A port that is taken ends the master, and another one is drawn; it must not move on by itself.
         "spark.port.maxRetries": "0",
         # A master that was killed comes back and finds its workers and applications.
@@ -104,17 +104,6 @@ def _master_arguments(context: Context) -> str:
     }
     options = spark_jvm.daemon_options(context, system, temporary=context.directories.temporary)
     return spark_jvm.argument_file([*options, _MAIN, *program])
-
-
-def _master_tls(context: Context) -> dict[str, str]:
-    """Where the master's web interface is with TLS, and whom it trusts when it passes on what workers' ones show."""
-    if not context.tls:
-        return {}
-    return {
-        "spark.ssl.standalone.port": str(context.grant.ports["spark_master_ui"]),
-        "javax.net.ssl.trustStore": str(context.directories.private / STORE),
-        "javax.net.ssl.trustStorePassword": context.tls.store_password.reveal(),
-    }
 
 
 def _notices(context: Context) -> tuple[str, ...]:

@@ -7,14 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java_properties, ui_filter
+from ood_runtime import class_data, java_properties, spark_tls, spark_ui, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
 from ood_runtime.settings import sizes as memory
 from ood_runtime.settings.model import PROTECTED
 from ood_runtime.spark_sizes import Sizes
-from ood_runtime.tls import STORE, Tls
 
 
 def read(path: Path) -> dict[str, str]:
@@ -32,9 +31,7 @@ def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     site = {
         key: value for key, value in software.site_conf.items() if settings.allow_insecure or not PROTECTED.match(key)
     }
-    secured = secure(software.spark.release, context.grant.secrets)
-    if context.tls:
-        secured |= over_tls(software.spark.release, context.tls, context.directories.private / STORE)
+    secured = secure(software.spark.release, context.grant.secrets) | spark_tls.properties(context)
     merged = {**site, **_computed(context, master, sizes), **settings.conf}
     _add_java_options(merged, context)
     if software.ui_filter:
@@ -71,26 +68,6 @@ def secure(release: tuple[int, int], secrets: Mapping[str, Secret]) -> dict[str,
     }
 
 
-def over_tls(release: tuple[int, int], tls: Tls, store: Path) -> dict[str, str]:
-    """What puts TLS around all that Spark sends; ``store`` is where ``tls.store`` is found on every node.
-
-    Spark 3.5 has it for web interfaces only. In Spark 4 its own encryption, which would go on around TLS, rests: who
-    knows the secret is then told by SASL.
-    """
-    entries = {"spark.ssl.enabled": "true", "spark.ssl.protocol": "TLSv1.3"}
-    # Both sides show and take exactly this certificate: a store of a key is also one of the certificate that belongs to
-    # it, and where Spark 4 finds no file of those it trusts, it trusts everybody.
-    for name in ("keyStore", "trustStore"):
-        entries |= {
-            f"spark.ssl.{name}": str(store),
-            f"spark.ssl.{name}Password": tls.store_password.reveal(),
-            f"spark.ssl.{name}Type": "PKCS12",
-        }
-    if release >= (4, 0):
-        entries |= {"spark.ssl.rpc.enabled": "true", "spark.network.crypto.enabled": "false"}
-    return entries
-
-
 def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     settings = context.settings.spark
     entries = {
@@ -102,6 +79,7 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
         "spark.executor.memory": memory.spark(sizes.executor_memory),
         "spark.ui.port": "0",  # the second notebook would wait for 4040 and then take another one
         "spark.ui.showConsoleProgress": "false",
+        **spark_ui.properties(context),
     }
     if not has_hive(context):
         # Spark's own choice is a Hive catalog in the current directory, which only one notebook can open.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from ood_runtime.plan import Directories, File
 from ood_runtime.secret import Secret
 
-CERTIFICATE, KEY, STORE = "tls/certificate.pem", "tls/key.pem", "tls/spark.p12"
+CERTIFICATE, KEY = "tls/certificate.pem", "tls/key.pem"
+SESSION_CERTIFICATE, STORE = "tls/session.pem", "tls/spark.p12"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ def front_files(tls: Tls | None) -> tuple[File, ...]:
     if tls is None:
         return ()
     return (File(CERTIFICATE, tls.front.certificate), File(KEY, tls.front.key.reveal(), secret=True))
+
+
+def spark_files(tls: Tls | None) -> tuple[File, ...]:
+    """What Spark's programs read, and what talks to them; nothing where TLS is off."""
+    if tls is None:
+        return ()
+    return (File(SESSION_CERTIFICATE, tls.inner.certificate), File(STORE, tls.store, secret=True))
 
 
 def connection(tls: Tls | None, directories: Directories) -> Mapping[str, str]:

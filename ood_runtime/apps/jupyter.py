@@ -3,11 +3,12 @@
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home, tls
+from ood_runtime import jupyter_home, portal_paths, tls
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.jupyter_home import Jupyter
@@ -20,6 +21,18 @@ from ood_runtime.settings import Settings
 
 PORT = "jupyter"
 SECRETS = {"password": "password", "salt": "hexadecimal", "xsrf": "hexadecimal"}
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Pages below ``name`` that the file ``module`` of the session adds to Jupyter: see add_to in jupyter_spark_ui.py.
+
+    ``tile`` describes them to jupyter-server-proxy, which shows them in the launcher.
+    """
+
+    name: str
+    module: str
+    tile: Mapping[str, object]
 
 
 class JupyterApp:
@@ -49,14 +62,15 @@ def server(
     kernels: tuple[str, ...] = (),
     environment: Mapping[str, str] | None = None,
     head_start: float = 0.0,
+    pages: Pages | None = None,
 ) -> Part:
     """The Jupyter server of a session, with the kernelspecs called ``kernels`` beside those that it finds itself.
 
-    ``environment`` is added to its own; ``head_start`` is in seconds.
+    ``environment`` is added to its own; ``head_start`` is in seconds; ``pages`` are added to its own.
     """
     files = [
-        File("jupyter/jupyter_config.py", _config(context), secret=True),
-        File("jupyter/jupyter_server.py", _starter(context)),
+        File("jupyter/jupyter_config.py", _config(context, pages), secret=True),
+        File("jupyter/jupyter_server.py", _starter(context, pages)),
         *(file for kernel in kernels for file in _kernelspec(kernel)),
         *tls.front_files(context.tls),
     ]
@@ -78,9 +92,7 @@ def server(
 
 def base_url(context: Context) -> str:
     """The path under which the portal's proxy reaches the server (paper, section 3.1)."""
-    portal = context.settings.portal
-    uri = portal.secure_node_uri if context.tls else portal.node_uri
-    return f"{uri}/{context.place.host}/{context.grant.ports[PORT]}/"
+    return f"{portal_paths.node(context, PORT)}/"
 
 
 def url(context: Context) -> str:
@@ -126,7 +138,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
     )
 
 
-def _config(context: Context) -> str:
+def _config(context: Context, pages: Pages | None) -> str:
     settings, grant = context.settings.jupyter, context.grant
     return render(
         "jupyter_config.py.j2",
@@ -144,6 +156,7 @@ def _config(context: Context) -> str:
         allow_root=context.allow_root,
         certfile=str(context.directories.private / tls.CERTIFICATE) if context.tls else "",
         keyfile=str(context.directories.private / tls.KEY) if context.tls else "",
+        tiles={pages.name: dict(pages.tile)} if pages else {},
     )
 
 
@@ -151,12 +164,13 @@ def _session_workspaces(context: Context) -> Path:
     return context.directories.private / "jupyter" / "workspaces"
 
 
-def _starter(context: Context) -> str:
+def _starter(context: Context, pages: Pages | None) -> str:
     return render(
         "jupyter_server.py.j2",
         config=str(context.directories.private / "jupyter" / "jupyter_config.py"),
         interface=context.settings.jupyter.interface,
         lazy_imports=context.settings.jupyter.fast_import,
+        pages=str(context.directories.private / pages.module) if pages else None,
     )
 
 

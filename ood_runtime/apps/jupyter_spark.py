@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_driver, spark_r, spark_software
+from ood_runtime import spark_cluster, spark_driver, spark_r, spark_software, spark_ui, spark_ui_entrance
 from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -16,8 +16,8 @@ class JupyterSparkApp:
 
     name = "jupyter-spark"
     summary = "Jupyter with a Spark cluster on the nodes of the job"
-    ports: tuple[str, ...] = (jupyter.PORT, *spark_cluster.PORTS, spark_r.PORT)
-    secrets: Mapping[str, str] = jupyter.SECRETS | spark_cluster.SECRETS
+    ports: tuple[str, ...] = (jupyter.PORT, *spark_cluster.PORTS, spark_r.PORT, spark_ui.PORT)
+    secrets: Mapping[str, str] = jupyter.SECRETS | spark_cluster.SECRETS | spark_ui.SECRETS
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
         """Jupyter, Spark, Java, and a Python for notebooks that Jupyter can start."""
@@ -36,14 +36,27 @@ class JupyterSparkApp:
             "OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL),
             **spark_r.environment(context),
         }
+        server = jupyter.server(
+            context,
+            kernels=("pyspark",),
+            environment=environment,
+            head_start=_head_start(context),
+            pages=_spark_pages(context),
+        )
         return combine(
             self.name,
             jupyter.url(context),
-            jupyter.server(context, kernels=("pyspark",), environment=environment, head_start=_head_start(context)),
+            server,
             kernel,
             spark_r.r_sessions(context),
             spark_cluster.cluster(context),
+            spark_ui_entrance.entrance(context),
         )
+
+
+def _spark_pages(context: Context) -> jupyter.Pages | None:
+    tile = spark_ui_entrance.tile(context)
+    return jupyter.Pages(spark_ui.NAME, spark_ui_entrance.EXTENSION, tile) if tile else None
 
 
 def _head_start(context: Context) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
-from ood_runtime import isolation, rserver_options, rsession, rstudio_home
+from ood_runtime import isolation, portal_paths, rserver_options, rsession, rstudio_home
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError, SettingsError
 from ood_runtime.passwords import digest
@@ -90,7 +90,7 @@ def url(context: Context) -> str:
     address = f"{context.place.host}:{context.grant.ports[PORT]}"
     portal = context.settings.portal
     if portal.origin:
-        return f"{portal.origin}{portal.rnode_uri}/{address.replace(':', '/')}/"
+        return f"{portal.origin}{portal_paths.rnode(context, PORT)}/"
     return f"http://{address}/"
 
 

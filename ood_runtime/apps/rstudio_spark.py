@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_r, spark_software
+from ood_runtime import spark_cluster, spark_r, spark_software, spark_ui, spark_ui_entrance
 from ood_runtime.apps import rstudio
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -16,8 +16,8 @@ class RStudioSparkApp:
 
     name = "rstudio-spark"
     summary = "RStudio Server with a Spark cluster on the nodes of the job"
-    ports: tuple[str, ...] = (rstudio.PORT, *spark_cluster.PORTS, spark_r.PORT)
-    secrets: Mapping[str, str] = rstudio.SECRETS | spark_cluster.SECRETS
+    ports: tuple[str, ...] = (rstudio.PORT, *spark_cluster.PORTS, spark_r.PORT, spark_ui.PORT)
+    secrets: Mapping[str, str] = rstudio.SECRETS | spark_cluster.SECRETS | spark_ui.SECRETS
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
         """RStudio Server, R, Spark and Java."""
@@ -37,6 +37,7 @@ class RStudioSparkApp:
             rstudio.server(context, spark_r.environment(context)),
             spark_r.r_sessions(context),
             spark_cluster.cluster(context),
+            spark_ui_entrance.entrance(context),
         )
 
 

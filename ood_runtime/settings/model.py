@@ -192,6 +192,9 @@ class Spark(Section):
     10.1.0.0/16 or fd00::/8. Not set: the addresses by which the nodes know each other."""
     wait_for_workers: Annotated[str, AfterValidator(_workers)] = "1"
     """How many workers must be there before the session is ready: a number, a share such as 80%, or all."""
+    ui: bool = True
+    """Let the web interfaces of Spark be opened through the portal, by the owner only. Without it there is no way to
+    them, and applications have none."""
     dynamic_allocation: bool = True
     """Give idle executors back, so that a second notebook gets cores while the first one rests."""
     cores_per_application: int | None = Field(None, ge=1)

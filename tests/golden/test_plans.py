@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ood_runtime import apps, launcher_programs, render
+from ood_runtime import apps, launcher_programs, render, ui_filter
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.apps import jupyter, jupyter_spark, rstudio
 from ood_runtime.class_data import Archives
@@ -41,12 +41,14 @@ SECRETS = {
     "xsrf": Secret("fedcba9876543210fedcba9876543210"),
     "spark": Secret("SparkSecretSparkSecretSparkSecretSparkSecre"),
     "spark_ui": Secret("SparkUiSecretSparkUiSecretSparkUiSecretSpar"),
+    "spark_ui_entry": Secret("gEntryEntryEntryEntryEntryEntryE"),
     "wrong_password": Secret("gWrongWrongWrongWrongWrongWrongW"),
     "csrf": Secret("00112233445566778899aabbccddeeff"),
     "cookie_key": Secret("CookieKeyCookieKeyCookieKeyCookieKeyCookieK"),
     "rpc_key": Secret("RpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyR"),
 }
 PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004, "sparklyr": 20005}
+PORTS["spark_ui"] = 20006
 OPTIONS = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "--add-modules=jdk.incubator.vector",
@@ -119,6 +121,13 @@ def on_three_nodes() -> Context:
     )
 
 
+def by_a_wrapper() -> Context:
+    """A site's own script starts Jupyter, so that nothing of ours can run in it."""
+    plain = context()
+    wrapper = Jupyter(None, Path("/opt/site's/jupyter-lab"), "lab", "", True)
+    return replace(plain, software=replace(plain.software, jupyter=wrapper))
+
+
 CONTEXTS = {
     "jupyter": context({"portal": {"origin": "https://ood.example.org"}}),
     "jupyter-own-settings": context(
@@ -153,6 +162,7 @@ CONTEXTS = {
         archives=True,
     ),
     "jupyter-spark-three-nodes": on_three_nodes(),
+    "jupyter-spark-by-a-wrapper": by_a_wrapper(),
     **rstudio_contexts.contexts(context({"portal": {"origin": "https://ood.example.org"}}), SCRATCH),
 }
 
@@ -327,7 +337,7 @@ def test_spark_reads_the_options_of_executors_as_they_are_meant() -> None:
 
 
 def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
-    for value in SECRETS.values():
+    for value in (*SECRETS.values(), ui_filter.jws_token(SECRETS["spark_ui"])):
         for file in plan.files:
             text = file.content if isinstance(file.content, str) else file.content.decode("latin-1")
             assert file.secret or value.reveal() not in text, file.name
@@ -338,13 +348,15 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
 
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
-    assert held <= {"jupyter/jupyter_config.py", "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
+    own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json"}
+    assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 
 def test_the_connection_has_what_the_portal_needs(name: str, plan: Plan) -> None:
     own = {"username", "csrf_token"} if name.startswith("rstudio") else {"xsrf", "base_url"}
-    keys = {"host", "port", "password", *own} | ({"spark_master"} if "spark" in name else set())
+    keys = {"host", "port", "password", *own} | ({"spark_master", "spark_ui_path"} if "spark" in name else set())
+    keys |= {"spark_ui_secret"} if "gateway/spark-ui.json" in {file.name for file in plan.files} else set()
     assert set(plan.connection) == keys
 
 

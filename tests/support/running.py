@@ -53,7 +53,9 @@ class RunningSession:
         values = yaml.safe_load(text)
         assert isinstance(values, dict), text
         assert self.id, "a session that is ready has no record"
-        self._secrets.update(str(values[key]) for key in ("password", "xsrf", "csrf_token") if key in values)
+        self._secrets.update(
+            str(values[key]) for key in ("password", "xsrf", "csrf_token", "spark_ui_secret") if key in values
+        )
         self._secrets.update(secrets_of_spark(self.directory))
         return values
 

@@ -35,8 +35,16 @@ VALUES: dict[str, dict[str, object]] = {
         "extra_config": None,
         "allow_root": False,
         "certfile": None,
+        "tiles": {ODD: {"port": 1}},
     },
-    "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True},
+    "jupyter_spark_ui.py.j2": {
+        "name": "sparkui",
+        "base": ODD,
+        "address": "127.0.0.1",
+        "port": 12345,
+        "authorization": Secret("Bearer x"),
+    },
+    "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True, "pages": ODD},
     "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "log_dir": ODD, "scratch_dir": ODD},
     "pyspark_kernel.sh.j2": {"python": ODD, "environment": {"PYTHONSTARTUP": ODD, "SPARK_HOME": ODD}},
 }

@@ -44,7 +44,8 @@ def context(site: Mapping[str, str] | None = None, nodes: int = 1, release: str 
         place=Place("n0", "192.0.2.7", "192.0.2.7" if nodes > 1 else "127.0.0.1"),
         directories=Directories(ROOT, ROOT / "private", ROOT / "logs", ROOT / "scratch", ROOT / "sockets"),
         grant=Grant(
-            {"spark_master": 20002, "spark_master_ui": 20003}, {"spark": Secret("s" * 43), "spark_ui": Secret("u" * 43)}
+            {"spark_master": 20002, "spark_master_ui": 20003, "spark_ui": 20004},
+            {"spark": Secret("s" * 43), "spark_ui": Secret("u" * 43)},
         ),
         environment={},
     )
