@@ -11,7 +11,7 @@ import socket
 import stat
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from cryptography import x509
@@ -43,7 +43,7 @@ _MOST_NODES = 256
 _SLACK = datetime.timedelta(days=1)
 _CLOCKS = datetime.timedelta(hours=1)  # that those of two nodes may differ
 _COMMON_NAME = 64  # characters, RFC 5280
-_LOOKUPS = 16
+_LOOKUPS, _LOOKUP_SECONDS = 16, 2.0  # side by side, in all
 
 
 def for_session(settings: Settings, given: Identity | None, allocation: Allocation, place: Place) -> Tls:
@@ -140,9 +140,11 @@ def _alternatives(names: Iterable[str]) -> Iterable[x509.GeneralName]:
 
 
 def _addresses(names: Iterable[str]) -> list[str]:
-    """All that these names stand for; side by side, since a name server may take seconds for one that is unknown."""
-    with ThreadPoolExecutor(_LOOKUPS) as pool:
-        return [address for found in pool.map(_look_up, names) for address in found]
+    """What these names stand for, as far as name servers tell it in time: some take seconds for each unknown one."""
+    pool = ThreadPoolExecutor(_LOOKUPS)
+    done, _ = wait([pool.submit(_look_up, name) for name in names], _LOOKUP_SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return sorted({address for found in done for address in found.result()})
 
 
 def _look_up(name: str) -> list[str]:
