@@ -80,13 +80,17 @@ class JupyterLogin:
 
 @dataclass(frozen=True)
 class RStudioSignIn:
-    """RStudio Server signs in ``user`` with the ``password``, and nobody with a ``wrong`` one or without any."""
+    """RStudio Server signs in ``user`` with the ``password``, and nobody with a ``wrong`` one or without any.
+
+    With a ``certificate`` in PEM it does so over TLS, and shows this one.
+    """
 
     address: str
     port: int
     user: str
     password: Secret
     wrong: Secret
+    certificate: str = ""
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Sign in as the portal's form does, with the cookies and fields that each release compares."""
@@ -94,7 +98,7 @@ class RStudioSignIn:
         if not answer.ready:
             return answer
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+            with closing(self._connection()) as server:
                 page = _status(server, "GET", "/auth-sign-in", headers=_BROWSER)
                 stranger = _status(server, "GET", "/", headers=_BROWSER)
             wrong, owner = self._sign_in(self.wrong), self._sign_in(self.password)
@@ -108,13 +112,16 @@ class RStudioSignIn:
             else f"sign-in page {page}, without sign-in {stranger}, wrong password: {wrong}, right one: {owner}",
         )
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return pinned.connection(self.address, self.port, _SIGN_IN_SECONDS, self.certificate)
+
     def _sign_in(self, password: Secret) -> str:
         """What becomes of a sign-in, in words."""
         fields = {"username": self.user, "password": password.reveal(), "staySignedIn": "0", "appUri": ""}
         form = urlencode({**fields, **dict.fromkeys(_CSRF, "probe")})
         cookies = "; ".join(f"{name}=probe" for name in _CSRF)
         headers = {**_BROWSER, "Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
-        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+        with closing(self._connection()) as server:
             server.request("POST", "/auth-do-sign-in", form, headers)
             response = server.getresponse()
             response.read()
