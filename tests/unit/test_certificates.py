@@ -1,7 +1,6 @@
 """A session's own certificate, and what is told of a site's: all that is wrong with it, at once."""
 
 import datetime
-import ipaddress
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -10,16 +9,12 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     pkcs12,
 )
-from cryptography.x509.oid import NameOID
 
 from ood_runtime import certificates
 from ood_runtime.allocation import Allocation, Node
@@ -27,12 +22,8 @@ from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Place
 from ood_runtime.settings.tls import Tls as Settings
 from ood_runtime.tls import Identity, Tls
+from tests.support.authority import DAY, HOUR, NOW, OTHER, Site, private
 from tests.support.needs import need_java
-
-NOW = datetime.datetime.now(datetime.UTC)
-DAY = datetime.timedelta(days=1)
-HOUR = datetime.timedelta(hours=1)
-OTHER = ec.generate_private_key(ec.SECP256R1())
 
 
 def made(ends_at: datetime.datetime | None = None, nodes: tuple[str, ...] = ("n0", "n1"), **settings: Any) -> Tls:
@@ -150,43 +141,6 @@ def shaken(directory: Path, identity: Identity, client: ssl.SSLContext, name: st
 
 
 # --- a site's ---
-
-
-class Site:
-    """An authority, and what it has given to a node: files that can be spoiled."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._authority = ec.generate_private_key(ec.SECP256R1())
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.settings = {"mode": "files", "certificate": "$NODE/cert.pem", "key": f"{directory}/key.pem"}
-        self.write("key.pem", private(self.key))
-        self.write("cert.pem", self.certificate())
-
-    def certificate(self, begin: datetime.datetime = NOW - DAY, end: datetime.datetime = NOW + DAY) -> bytes:
-        subject, issuer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("n0", "authority"))
-        builder = x509.CertificateBuilder(issuer, subject, self.key.public_key(), 7, begin, end)
-        alternatives = [
-            x509.DNSName("n0"),
-            x509.DNSName("*.cluster"),
-            x509.IPAddress(ipaddress.ip_address("192.0.2.7")),
-        ]
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        return builder.sign(self._authority, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-    def write(self, name: str, content: bytes, mode: int = 0o600) -> None:
-        path = self.directory / name
-        path.unlink(missing_ok=True)
-        path.touch(mode)
-        path.write_bytes(content)
-
-    def read(self, **more: str) -> Identity | None:
-        return certificates.read(Settings.model_validate(self.settings | more), {"NODE": str(self.directory)})
-
-
-def private(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> bytes:
-    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 @pytest.fixture
