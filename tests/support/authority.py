@@ -1,4 +1,4 @@
-"""An authority that gives certificates to nodes, as a site has it: its own certificate, and files that can be spoiled."""
+"""An authority that gives certificates to nodes, as a site has it: its own, and those of a node, in files."""
 
 import datetime
 import ipaddress
