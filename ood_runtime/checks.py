@@ -45,7 +45,7 @@ class Checks:
             if not state.ready and self._is_due(state, ready):
                 answer = self._look(state, given_up, state.check.probe_seconds)
                 if answer.ready:
-                    state.ready = True
+                    self._proven(state, answer)
                     self._tell(state, answer)
                 elif answer.hopeless:
                     raise failures.hopeless(self._root, state.check, answer.hopeless)
@@ -87,8 +87,13 @@ class Checks:
     def _too_late(self, state: _State, answer: Answer) -> None:
         if state.check.essential:
             raise failures.not_ready(self._root, state.check, answer.detail)
-        state.ready = True
+        self._proven(state, answer)
         self._status.notice_once(f"{state.check.name}: {answer.detail}; see {state.check.log}")
+
+    def _proven(self, state: _State, answer: Answer) -> None:
+        state.ready = True
+        if not state.check.essential or _complete(answer):
+            state.look_at = time.monotonic() + state.check.again_seconds
 
     def _tell(self, state: _State, answer: Answer) -> None:
         if answer.workers:

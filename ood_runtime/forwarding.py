@@ -144,9 +144,12 @@ def redirect(location: str, base: str, prefix: str) -> str:
     scheme, host, path, query, fragment = urlsplit(location)
     if not (scheme or host or path.startswith("/")):
         return location
-    inside = path[len(base) :] if path == base or path.startswith(f"{base}/") else path
+    while path == base or path.startswith(
+        f"{base}/"
+    ):  # the master of Spark 4 puts it before those of applications again
+        path = path[len(base) :]
     # One slash only: two would name a host.
-    return urlunsplit(("", "", f"{prefix}/{inside.lstrip('/')}", query, fragment))
+    return urlunsplit(("", "", f"{prefix}/{path.lstrip('/')}", query, fragment))
 
 
 def listener_is_ours(port: int) -> bool:

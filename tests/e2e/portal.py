@@ -33,7 +33,10 @@ _PAGES = Template("""
 
 PAGE = Template("""<!DOCTYPE html>
 <title>portal</title>
-<script>document.cookie = "_xsrf=$xsrf;path=$base_url;samesite=strict";</script>
+<script>
+  document.cookie = "_xsrf=$xsrf;path=$base_url;samesite=strict";
+  document.cookie = "_xsrf=$xsrf;path=$below;samesite=strict";
+</script>
 <form action="${base_url}login?next=$next" method="post">
   <input type="hidden" name="_xsrf" value="$xsrf">
   <input type="hidden" name="password" value="$password">
@@ -55,6 +58,13 @@ RSTUDIO_PAGE = Template("""<!DOCTYPE html>
   <input type="hidden" name="csrf-token" value="$csrf_token">
   <input type="hidden" name="rs-csrf-token" value="$csrf_token">
   <button type="submit" id="connect">Connect to RStudio Server</button>
+</form>
+""")
+SPARK_PAGE = Template("""<!DOCTYPE html>
+<title>portal</title>
+<form action="${spark_ui_path}ood-runtime/login" method="post">
+  <input type="hidden" name="secret" value="$spark_ui_secret">
+  <button type="submit" id="connect">Spark UI</button>
 </form>
 """)
 
@@ -108,7 +118,8 @@ class Portal:
 
     def write_page(self, connection: Mapping[str, Any], next_url: str = "", page: Template = PAGE) -> str:
         """Write the page that a session's card shows for what connection.yml says; the page's URL."""
-        values = {"base_url": f"/rnode/{connection['host']}/{connection['port']}/", **connection, "next": next_url}
+        base = str(connection.get("base_url", f"/rnode/{connection['host']}/{connection['port']}/"))
+        values = {**connection, "base_url": base, "below": base.rstrip("/"), "next": next_url}
         text = page.substitute({key: html.escape(str(value)) for key, value in values.items()})
         (self._root / "pages" / "session.html").write_text(text)
         return f"{self.origin}/session.html"

@@ -13,9 +13,10 @@ from selenium import webdriver
 from tests.conftest import StartSession
 from tests.e2e.browser import Lab
 from tests.e2e.portal import Portal
+from tests.e2e.spark_ui import SparkUi, as_a_stranger
 from tests.support.accounts import user_of_tests
 from tests.support.authority import Site
-from tests.support.jupyter import Connection, JupyterClient
+from tests.support.jupyter import Connection, JupyterClient, log_in
 from tests.support.portal_proxy import verifying
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -38,10 +39,25 @@ def test_a_sum_on_the_cluster_through_the_portal(
 
     if os.environ.get("OOD_SCREENSHOTS"):
         _picture_for_the_readme(lab)
+    _assert_the_spark_ui_is_there(portal, browser, lab, connection)
     _assert_strangers_are_refused(portal, connection, log_in_to(connection))
     browser.get("about:blank")  # a page that reconnects to a server that ends is not the test
     assert session.stop() == 128 + 15
     assert not (session.directory / "connection.yml").exists()
+
+
+def _assert_the_spark_ui_is_there(portal: Portal, browser: webdriver.Chrome, lab: Lab, connection: Connection) -> None:
+    lab.run_cell("spark.range(99).selectExpr('id % 3 AS k').groupBy('k').count().count()")
+    tiles = log_in(connection).request("GET", "server-proxy/servers-info").json()["server_processes"]
+    (tile,) = [tile["launcher_entry"] for tile in tiles if tile["name"] == "sparkui"]
+    assert (tile["title"], tile["path_info"]) == ("Spark UI", "sparkui/")
+    url = f"{portal.origin}{connection['spark_ui_path']}"
+    assert url == f"{portal.origin}{connection['base_url']}{tile['path_info']}"
+    assert "Spark Master" not in as_a_stranger(browser, url)
+    assert "/login" in browser.current_url
+    browser.get(portal.write_page(connection, str(connection["spark_ui_path"])))
+    browser.find_element("id", "connect").click()
+    SparkUi(browser, url).look_through()
 
 
 def _assert_strangers_are_refused(portal: Portal, connection: Connection, client: JupyterClient) -> None:

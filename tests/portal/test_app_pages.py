@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ood_runtime.gateway_probes import LOGIN
 from ood_runtime.portal_app import APPS
 from tests.portal.rendering import HOSTILE, VERSIONS, Page, render
 
@@ -55,11 +56,9 @@ def status(root: Path, state: str, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("app", APPS)
-@pytest.mark.parametrize("spark_ui", ["", "/node/node1/23770/spark/"])
-def test_the_button_logs_in(apps: dict[str, Path], root: Path, app: str, spark_ui: str) -> None:
+def test_the_button_logs_in(apps: dict[str, Path], root: Path, app: str) -> None:
     connection = CONNECTION if app.startswith("jupyter") else RSTUDIO_CONNECTION
-    values = {**connection, **({"spark_ui_path": spark_ui} if spark_ui else {})}
-    (root / "connection.yml").write_text(yaml.safe_dump(values))
+    (root / "connection.yml").write_text(yaml.safe_dump(connection))
     answers = render(*({"what": "view", "app": apps[app], "root": root, "version": v} for v in VERSIONS))
     assert all(answer == answers[0] for answer in answers)
     page = Page(answers[0]["text"])
@@ -69,7 +68,7 @@ def test_the_button_logs_in(apps: dict[str, Path], root: Path, app: str, spark_u
     if app.startswith("jupyter"):
         assert form["action"] == "/node/node1/23770/login?next=/node/node1/23770/lab"
         assert fields == {"_xsrf": "5d1c", "password": "kX0q"}
-        assert cookies == ["_xsrf=5d1c; path=/node/node1/23770/; secure; samesite=strict"]
+        assert cookies == [f"_xsrf=5d1c; path=/node/node1/23770{end}; secure; samesite=strict" for end in ("/", "")]
     else:
         assert form["action"] == "/rnode/node1/23770/auth-do-sign-in"
         assert fields["csrf-token"] == fields["rs-csrf-token"] == "5d1c"
@@ -77,20 +76,47 @@ def test_the_button_logs_in(apps: dict[str, Path], root: Path, app: str, spark_u
         names = [cookie.partition("=")[0] for cookie in cookies]
         assert names == ["csrf-token", "rs-csrf-token"]
         assert all("; path=/rnode/node1/23770/;" in cookie for cookie in cookies)
-    links = [link["href"] for link in page.all("a")]
-    assert (spark_ui in links) == bool(spark_ui)
+    assert len(page.all("button")) == 1, "there is no Spark UI"
     assert "kX0q" in page.text, "for who cannot use the button"
     assert "script" not in page.tags(), "a policy may forbid it"
 
 
-@pytest.mark.parametrize("app", ["jupyter", "rstudio"])
+def test_the_second_button_opens_the_spark_ui_by_jupyters_login(apps: dict[str, Path], root: Path) -> None:
+    values = {**CONNECTION, "spark_ui_path": "/node/node1/23770/sparkui/"}
+    (root / "connection.yml").write_text(yaml.safe_dump(values))
+    answers = render(*({"what": "view", "app": apps["jupyter-spark"], "root": root, "version": v} for v in VERSIONS))
+    assert all(answer == answers[0] for answer in answers)
+    page = Page(answers[0]["text"])
+    assert len(page.all("form")) == 1
+    assert [button.get("formaction") for button in page.all("button")] == [
+        None,
+        "/node/node1/23770/login?next=/node/node1/23770/sparkui/",
+    ]
+
+
+@pytest.mark.parametrize("app", ["jupyter-spark", "rstudio-spark"])
+def test_the_second_button_sends_the_gateways_secret(apps: dict[str, Path], root: Path, app: str) -> None:
+    connection = CONNECTION if app.startswith("jupyter") else RSTUDIO_CONNECTION
+    values = {**connection, "spark_ui_path": "/rnode/node1/23771/", "spark_ui_secret": "gX0r"}
+    (root / "connection.yml").write_text(yaml.safe_dump(values))
+    answers = render(*({"what": "view", "app": apps[app], "root": root, "version": v} for v in VERSIONS))
+    assert all(answer == answers[0] for answer in answers)
+    page = Page(answers[0]["text"])
+    form = page.all("form")[1]
+    assert (form["action"], form["method"]) == (f"/rnode/node1/23771{LOGIN}", "post")
+    assert page.all("button")[1]["form"] == form["id"]
+    assert page.all("input")[-1] == {"type": "hidden", "name": "secret", "value": "gX0r"}
+
+
+@pytest.mark.parametrize("app", APPS)
 def test_a_connection_of_others_is_text_on_the_page(apps: dict[str, Path], tmp_path: Path, app: str) -> None:
-    connection = CONNECTION if app == "jupyter" else RSTUDIO_CONNECTION
+    connection = CONNECTION if app.startswith("jupyter") else RSTUDIO_CONNECTION
     asked = []
     for number, value in enumerate(HOSTILE):
         root = tmp_path / str(number)
         root.mkdir()
-        (root / "connection.yml").write_text(json.dumps({**dict.fromkeys(connection, value), "spark_ui_path": value}))
+        more = ("spark_ui_path", "spark_ui_secret")[: 1 + number % 2]
+        (root / "connection.yml").write_text(json.dumps(dict.fromkeys([*connection, *more], value)))
         asked.append({"what": "view", "app": apps[app], "root": root})
     for answer in render(*asked):
         assert Page(answer["text"]).tags() <= PAGE_TAGS

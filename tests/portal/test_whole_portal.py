@@ -73,6 +73,11 @@ def test_from_the_form_to_a_sum_on_two_nodes_and_to_the_end(portal: Portal) -> N
         lab.open_notebook("PySpark")
         assert lab.run_cell("sc.parallelize(range(1000)).sum()") == "499500"
         assert lab.run_cell(NODES_OF) == str(list(portal.cluster.nodes))
+    with portal.connected("btn-secondary"):
+        portal.wait_for("Workers: 2 Alive")
+        portal.press('a[href*="/proxy/app-"]')
+        portal.wait_for("Completed Jobs")
+        assert re.search(r"/node/node0\d/\d+/sparkui/proxy/app-[^/]+/jobs/$", portal.browser.current_url)
 
     portal.press(".card button.delete")
     portal.wait_for("The job was ended from outside")
@@ -85,7 +90,7 @@ def test_from_the_form_to_a_sum_on_two_nodes_and_to_the_end(portal: Portal) -> N
 
 def test_r_computes_in_the_job_until_the_card_is_deleted(portal: Portal) -> None:
     need("R")
-    portal.open_form("rstudio")
+    portal.open_form("rstudio-spark")
     portal.fill(working_dir="/tmp")
     portal.press("#launch")
     portal.wait_for(r"Ready\b")
@@ -94,6 +99,9 @@ def test_r_computes_in_the_job_until_the_card_is_deleted(portal: Portal) -> None
         assert re.search(r"^http://[^/]+/rnode/node0\d/\d+/$", portal.browser.current_url)
         line.send_keys('paste(Sys.getenv("SLURM_JOB_ID"), sum(1:10))', Keys.ENTER)
         portal.wait_for(rf'\[1\] "{portal.job()} 55"')
+    with portal.connected("btn-secondary"):
+        portal.wait_for("Workers: 1 Alive")
+        assert re.search(r"^http://[^/]+/rnode/node0\d/\d+/$", portal.browser.current_url)
     portal.press(".card button.delete")
     portal.wait_for("The job was ended from outside")
     assert not (portal.root() / "connection.yml").exists()

@@ -91,10 +91,10 @@ class Portal:
         self.cluster.administer("scontrol", "update", f"JobId={self.job()}", change)
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Press the card's button, and be on the page that it opens; that is closed afterwards."""
+    def connected(self, button: str = "btn-primary") -> Iterator[None]:
+        """Press a button of the card, and be on the page that it opens; that is closed afterwards."""
         sessions = self.browser.current_window_handle
-        self.press(".card form button.btn-primary")
+        self.press(f".card form button.{button}")
         WebDriverWait(self.browser, WITHIN).until(until.number_of_windows_to_be(2))
         self.browser.switch_to.window(next(w for w in self.browser.window_handles if w != sessions))
         yield

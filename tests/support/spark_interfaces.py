@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_runtime import secret, ui_filter
+from ood_runtime import secret, spark_ui, ui_filter
 from ood_runtime.gateway_probes import LOGIN
 from ood_runtime.render import properties_file
 from ood_runtime.secret import Secret
@@ -28,8 +28,8 @@ PATHS = {
     "worker": ["/json/", "/static/webui.js", "/metrics/json/"],
     "application": ["/jobs/", "/executors/", "/environment/", API, "/static/webui.js", "/metrics/json/"],
 }
-# Holds an application open, without executors, until its standard input ends. A query that needs none is answered, a
-# job that does waits.
+# Holds an application open, without executors, until its standard input ends. A query that needs none is answered, and
+# a job that does waits.
 APPLICATION = """import sys, threading
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.appName("open").getOrCreate()
@@ -149,8 +149,8 @@ def properties(directory: Path, extra: Mapping[str, str]) -> Path:
         "spark.driver.host": HOST,
         # More than there is: the application stays without executors.
         "spark.executor.memory": "999g",
-        "spark.ui.reverseProxy": "true",
-        "spark.ui.reverseProxyUrl": PREFIX,
+        "spark.ui.killEnabled": "false",
+        **spark_ui.reverse_proxy(PREFIX, "node1"),
     }
     path = directory / "spark.properties"
     path.write_text(properties_file(base | dict(extra)))

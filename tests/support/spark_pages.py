@@ -25,9 +25,9 @@ class Pages:
     answers: dict[str, int] = field(default_factory=dict)
     outside: set[tuple[str, str]] = field(default_factory=set)
 
-    def visit(self) -> None:
-        """Visit all pages, but of those that are the same list in another order only one."""
-        waiting, known = [self.url], set()
+    def visit(self, *more: str) -> None:
+        """Visit all pages, and ``more``; of those that are the same list in another order only one."""
+        waiting, known = [self.url, *more], set()
         while waiting:
             url = waiting.pop()
             if (kind := re.sub(r"[?&][^=&]*(?:sort|desc|pageSize)=[^&]*", "", url)) in known:
@@ -48,16 +48,17 @@ class Pages:
         paths = (urlsplit(url).path.removeprefix(urlsplit(self.url).path) for url in self.answers)
         return {re.sub(rf"^proxy/(?:{_APPLICATION}/|(worker)-[^/]*)", r"\1", path) for path in paths}
 
-    def wait_for_a_job_and_a_query(self) -> None:
-        """Wait until an application shows both."""
+    def application(self) -> str:
+        """The address of an application's pages, as soon as it has a job and a query."""
         deadline = time.monotonic() + WITHIN
         while True:
-            found = re.search(rf"proxy/{_APPLICATION}", self.http.get(self.url, timeout=WITHIN).text)
-            below = f"{self.url}{found[0]}/" if found else self.url
-            texts = [self.http.get(f"{below}{page}/", timeout=WITHIN).text for page in ("jobs", "SQL")]
-            if found and "jobs/job/?id=" in texts[0] and "SQL/execution/?id=" in texts[1]:
-                return
-            assert time.monotonic() < deadline, texts
+            page = self.http.get(self.url, timeout=WITHIN).text
+            if found := re.search(rf"proxy/({_APPLICATION})", page):
+                told = f"{self.url}{found[0]}/api/v1/applications/{found[1]}"
+                answers = [self.http.get(f"{told}/{what}", timeout=WITHIN) for what in ("jobs", "sql")]
+                if all(answer.ok and answer.json() for answer in answers):
+                    return f"{self.url}{found[0]}/"
+            assert time.monotonic() < deadline, page
             time.sleep(0.1)
 
     def _links(self, page: requests.Response) -> Iterator[str]:

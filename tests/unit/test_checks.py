@@ -1,5 +1,6 @@
 """Checks of several services together: when they are looked at, what ends a start, and what is only told."""
 
+import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -122,6 +123,26 @@ def test_what_is_proven_is_not_asked_again_during_the_start(looking: Checks, pro
         looking.before(READY, ())
         clock.now += 5
     assert len(proof.asked) == 1
+
+
+def test_what_is_not_essential_is_told_and_done_without(
+    proof: Proof, clock: Clock, tmp_path: Path, status: Status
+) -> None:
+    check = Check("page", proof, 10.0, "logs/ui.log", again_seconds=math.inf, essential=False)
+    looking = Checks([check], tmp_path, status)
+    proof.answer = Answer(ready=False, detail="status 404")
+    looking.before((), ())
+    clock.now += 11
+    looking.before((), ())
+    assert looking.all_ready()
+    assert status.notices == ["page: status 404; see logs/ui.log"]
+    asked = len(proof.asked)
+    clock.now += 1000
+    looking.after(())
+    assert len(proof.asked) == asked
+    looking.look_soon()
+    looking.after(())
+    assert len(proof.asked) == asked + 1, "something has ended"
 
 
 def test_too_late(looking: Checks, clock: Clock, tmp_path: Path) -> None:

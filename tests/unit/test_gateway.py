@@ -192,6 +192,7 @@ def test_a_redirect_leads_inside(gateway: Gateway, at: str) -> None:
         ("http://h:1", "/at/"),
         ("http://h:1/base/x?y#z", "/at/x?y#z"),
         ("/base", "/at/"),
+        ("http://h/base/base/x", "/at/x"),
         ("/based/x", "/at/based/x"),
         ("//evil/x", "/at/x"),
         ("/base//evil/x", "/at/evil/x"),
