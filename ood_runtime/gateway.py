@@ -62,5 +62,5 @@ def _text(context: Context, gateway: Gateway) -> str:
     private = context.directories.private
     shows = [str(private / name) for name in (tls.CERTIFICATE, tls.KEY)] if context.tls else []
     listens = {"address": context.place.address, "port": gateway.port, "prefix": gateway.prefix, "login": LOGIN}
-    listens["tls"] = shows
+    listens["tls"] = shows  # a certificate and its key, or nothing
     return json.dumps({**listens, "secret": gateway.secret.reveal(), "target": target}, indent=2) + "\n"

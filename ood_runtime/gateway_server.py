@@ -109,7 +109,7 @@ def application(settings: Mapping[str, Any]) -> web.Application:
 async def serve(settings: Mapping[str, Any]) -> None:
     """Serve for ever."""
     context = None
-    if settings["tls"]:
+    if settings.get("tls"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*settings["tls"])
     server = httpserver.HTTPServer(application(settings), ssl_options=context, max_body_size=_LONGEST_REQUEST)

@@ -11,18 +11,18 @@ from ood_runtime.service import Probe, Service
 LOOPBACK = "127.0.0.1"
 
 
-def part(context: Context, name: str, port: int, behind: int, ready: Probe) -> Part:
-    """What speaks TLS at ``port`` for the service ``name``, which itself listens on loopback, at the port ``behind``.
+def part(context: Context, name: str, port: str, behind: str, ready: Probe) -> Part:
+    """What speaks TLS at the port called ``port`` for the service ``name``, which listens on loopback at ``behind``.
 
     ``ready`` proves both. Nothing where TLS is off.
     """
     if context.tls is None:
         return Part()
-    private, file = context.directories.private, f"tls/{name}.json"
+    private, ports, file = context.directories.private, context.grant.ports, f"tls/{name}.json"
     settings = {
         "address": context.place.address,
-        "port": port,
-        "target": behind,
+        "port": ports[port],
+        "target": ports[behind],
         "tls": [str(private / path) for path in (tls.CERTIFICATE, tls.KEY)],
     }
     service = Service(
@@ -32,7 +32,7 @@ def part(context: Context, name: str, port: int, behind: int, ready: Probe) -> P
         ready=ready,
         ready_seconds=context.settings.timeouts.ready,
         after=(name,),
-        ports=(port,),
+        ports=(ports[port],),
         restarts=3,
     )
     return Part(

@@ -62,9 +62,7 @@ def server(context: Context, environment: Mapping[str, str] | None = None, head_
     """The RStudio Server of a session. ``environment`` is for its R sessions; ``head_start`` is in seconds."""
     rstudio_paths.check(context.directories, _own(context), _rstudio(context).user)
     secrets = context.grant.secrets
-    front = tls_front.part(
-        context, "rstudio", context.grant.ports[PORT], context.grant.ports[BEHIND_TLS], _signs_in(context)
-    )
+    front = tls_front.part(context, "rstudio", PORT, BEHIND_TLS, _signs_in(context))
     return Part(
         files=(
             File("rstudio/auth.sh", _auth(context), executable=True),
