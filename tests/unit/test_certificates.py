@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from ood_runtime import certificates
+from ood_runtime import certificates, doctor
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Place
+from ood_runtime.settings import Settings as AllSettings
 from ood_runtime.settings.tls import Tls as Settings
 from ood_runtime.tls import Identity, Tls
 from tests.support.authority import DAY, HOUR, NOW, OTHER, Site, private
@@ -204,6 +205,14 @@ def test_what_a_portal_may_refuse_is_a_notice(
 ) -> None:
     found = certificates.cautions(site.read(), host, ends_at.timestamp() if ends_at else None)
     assert len(found) == len(told) and all(words in text for words, text in zip(told, found, strict=True))
+
+
+def test_doctor_tells_it_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ood_runtime.place.find", lambda *_: Place("n1", "192.0.2.7"))
+    settings = AllSettings.model_validate({"tls": site.settings})
+    (finding,) = doctor._tls(settings, {"NODE": str(site.directory)})
+    assert (finding.state, finding.what) == (doctor.WARNING, "TLS") and "does not name n1" in finding.detail
+    assert not list(doctor._tls(AllSettings(), {}))
 
 
 def test_in_other_modes_nothing_is_read() -> None:
