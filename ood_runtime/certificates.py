@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def for_session(settings: Settings, given: Identity | None, allocation: Allocati
     addresses = dict.fromkeys(["127.0.0.1", "::1", place.address, place.cluster, *_addresses(names)])
     end = _utc(allocation.ends_at) + _SLACK if allocation.ends_at else _now() + datetime.timedelta(days=settings.days)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _sign(key, [*names, *addresses], max(end, _now() + _SLACK))
+    certificate = _sign(key, place.host, [*names, *addresses], max(end, _now() + _SLACK))
     password = secret.key()
     store = pkcs12.serialize_key_and_certificates(
         b"session", key, certificate, None, BestAvailableEncryption(password.reveal().encode())
@@ -102,9 +102,9 @@ def cautions(given: Identity | None, host: str, ends_at: float | None) -> list[s
     return found
 
 
-def _sign(key: ec.EllipticCurvePrivateKey, names: Sequence[str], end: datetime.datetime) -> x509.Certificate:
-    # One value that no two sessions share, or browsers that meet both complain (RFC 5280, section 4.1.2.2).
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, next(iter(names[1:]), "session")[:_COMMON_NAME])])
+def _sign(key: ec.EllipticCurvePrivateKey, host: str, names: Iterable[str], end: datetime.datetime) -> x509.Certificate:
+    """A certificate for ``host``, by all of these ``names``, as strict clients want it (RFC 5280)."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:_COMMON_NAME])])
     public = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -17,7 +17,7 @@ from ood_runtime import java_properties, pinned, tls, ui_filter
 from ood_runtime.secret import Secret
 from tests.standins.rserver import install
 from tests.support.faults import Place, assert_gone, kill, launched, pid_of, place, soon, traces
-from tests.support.jupyter import log_in
+from tests.support.jupyter import JupyterClient, log_in
 from tests.support.needs import need, need_spark35
 from tests.support.rstudio import RStudioClient
 from tests.support.running import RunningSession
@@ -52,6 +52,7 @@ def test_whatever_listens_shows_the_sessions_certificate(at: Place, release: str
         kernel = client.start_kernel()
         assert client.run(kernel, SHUFFLE).strip() == "7"
         assert_closed(session, client.run(kernel, "sc.uiWebUrl").strip("'"), certificate, release)
+        assert_pages_come(client)
         client.close()
         with_tls, without = java_ports(session, certificate)
         assert len(with_tls) == (8 if release == "4" else 0), without
@@ -87,6 +88,15 @@ def assert_names(certificate: str, host: str) -> None:
     names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {host, "localhost"} <= set(names.get_values_for_type(x509.DNSName))
     assert ipaddress.ip_address("127.0.0.1") in names.get_values_for_type(x509.IPAddress)
+
+
+def assert_pages_come(client: JupyterClient) -> None:
+    """By Jupyter and the master: its own page, a worker's and an application's."""
+    state = client.request("GET", "sparkui/json/").json()
+    found = [f"proxy/{state['workers'][0]['id']}/", f"proxy/{state['activeapps'][0]['id']}/jobs/"]
+    answers = {path: client.request("GET", f"sparkui/{path}") for path in ("", *found)}
+    assert [answer.status_code for answer in answers.values()] == [200] * 3
+    assert "Completed Jobs" in answers[found[1]].text
 
 
 def assert_closed(session: RunningSession, url: str, certificate: str, release: str) -> None:
