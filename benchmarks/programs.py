@@ -88,10 +88,13 @@ def session(software: Software, scratch: Path, settings: Sequence[str] = ()) -> 
 
 
 @contextmanager
-def bare_jupyter(software: Software, scratch: Path, master: str) -> Iterator[Started]:
+def bare_jupyter(
+    software: Software, scratch: Path, master: str, conf: Mapping[str, str] | None = None
+) -> Iterator[Started]:
     """``jupyter-lab`` with a password and a port, from exec to the first answer of its API.
 
-    Its kernels are stock PySpark with ``sc``, made by pyspark/shell.py, on the cluster at ``master``.
+    Its kernels are stock PySpark with ``sc``, made by pyspark/shell.py, on the cluster at ``master``; ``conf`` are
+    entries of Spark's configuration.
     """
     port = free_port()
     config = scratch / "jupyter_server_config.py"
@@ -101,7 +104,7 @@ def bare_jupyter(software: Software, scratch: Path, master: str) -> Iterator[Sta
         "c.IdentityProvider.token = ''\n"
     )
     argv = [str(Path(sys.executable).parent / "jupyter-lab"), f"--config={config}"]
-    variables = environment(software, scratch) | _stock_pyspark(software, master)
+    variables = environment(software, scratch) | _stock_pyspark(software, master, conf or {})
     with _started(argv, variables, scratch / "jupyter.log") as (process, begin):
         _until(lambda: _get(port, "/api"), process, scratch / "jupyter.log")
         connection = {"host": "127.0.0.1", "port": port, "base_url": "/", "password": _PASSWORD, "xsrf": "stock"}
@@ -142,12 +145,13 @@ def _hash() -> str:
     return jupyter_hash(Secret(_PASSWORD), Secret(_SALT)).reveal()
 
 
-def _stock_pyspark(software: Software, master: str) -> dict[str, str]:
+def _stock_pyspark(software: Software, master: str, conf: Mapping[str, str]) -> dict[str, str]:
     search = [*map(str, software.python_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     package = next(path / "pyspark" for path in software.python_path if (path / "pyspark").is_dir())
+    entries = " ".join(f"--conf {key}={value}" for key, value in conf.items())
     return {
         "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_SUBMIT_ARGS": f"--master {master} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"--master {master} {entries} pyspark-shell",
         "PYTHONPATH": os.pathsep.join(search),
         "PYTHONSTARTUP": str(package / "shell.py"),
         "SPARK_HOME": str(software.spark_home),

@@ -110,6 +110,8 @@ def test_every_page_is_found_through_the_gateway(cluster: Cluster) -> None:
     pages.visit(f"{pages.application()}SQL/execution/?id=0")  # its link is made by a script
     assert pages.wrong() == {}
     assert pages.outside == set()
+    for value in (cluster.key, cluster.entry, ui_filter.jws_token(cluster.key)):
+        assert [url for url, text in pages.texts.items() if value.reveal() in text] == []
     assert {"", "worker", "jobs/job/", "stages/stage/", "SQL/execution/", "executors/"} <= pages.kinds()
 
 

@@ -17,12 +17,14 @@ _APPLICATION = r"app-\d{14}-\d+"
 class Pages:
     """Everything that is below ``url``, which ends with a slash, for a browser that is logged in.
 
-    ``answers`` has the status of each; ``outside`` has the page and the link where one leads elsewhere.
+    ``answers`` has the status of each, ``texts`` what those with links say; ``outside`` has the page and the link where
+    one leads elsewhere.
     """
 
     url: str
     http: requests.Session = field(default_factory=requests.Session)
     answers: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     outside: set[tuple[str, str]] = field(default_factory=set)
 
     def visit(self, *more: str) -> None:
@@ -37,6 +39,7 @@ class Pages:
             self.answers[url] = answer.status_code
             assert answer.url.startswith(self.url), (url, answer.url)
             if "html" in answer.headers.get("Content-Type", ""):
+                self.texts[url] = answer.text
                 waiting += self._links(answer)
 
     def wrong(self) -> dict[str, int]:

@@ -1,20 +1,23 @@
 """The gateway, with a small real server behind it: who gets in, what is passed on, where redirects lead."""
 
+import ast
 import asyncio
 import http.client
 import http.server
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
-from ood_runtime import gateway_server, ports
+from ood_runtime import forwarding, gateway_server, ports
 from ood_runtime.forwarding import redirect
 from ood_runtime.gateway_probes import LOGIN, GatewayEntrance, PageBehindLogin
 from ood_runtime.secret import Secret
@@ -228,3 +231,11 @@ def test_the_probes(gateway: Gateway) -> None:
     assert page("/page")(()).ready
     assert page("/none")(()).detail == "/none: status 404, without login 403"
     assert page("/page", "wrong")(()).detail == "/page: status 403, without login 403"
+
+
+def test_jupyters_python_needs_nothing_but_tornado_for_its_copy() -> None:
+    """It may be older than ours: Jupyter Server 2 runs on Python 3.8."""
+    tree = ast.parse(Path(forwarding.__file__).read_text(), feature_version=(3, 8))
+    names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names | {"tornado"}
