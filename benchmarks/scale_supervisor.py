@@ -26,7 +26,7 @@ _SECONDS = 30.0  # that its share of a core is measured over
 
 
 def answer_of(count: int) -> dict[str, Any]:
-    """What a Spark master says of ``count`` workers on as many nodes."""
+    """What a Spark master says of ``count`` workers on as many nodes, and of two notebooks that use half of each."""
     workers = [
         {
             "id": f"worker-{rank}-node{rank:04d}-20261122101500-10.1.{rank // 250}.{rank % 250 + 1}-40001",
@@ -34,11 +34,11 @@ def answer_of(count: int) -> dict[str, Any]:
             "port": 40001,
             "webuiaddress": f"http://10.1.{rank // 250}.{rank % 250 + 1}:40002",
             "cores": 64,
-            "coresused": 0,
-            "coresfree": 64,
+            "coresused": 32,
+            "coresfree": 32,
             "memory": 250_000,
-            "memoryused": 0,
-            "memoryfree": 250_000,
+            "memoryused": 120_000,
+            "memoryfree": 130_000,
             "resources": {},
             "resourcesused": {},
             "resourcesfree": {},
@@ -47,13 +47,19 @@ def answer_of(count: int) -> dict[str, Any]:
         }
         for rank in range(count)
     ]
-    return {"url": "spark://10.1.0.1:7077", "workers": workers, "aliveworkers": count, "status": "ALIVE"}
+    application = {"name": "notebook", "cores": 16 * count, "memoryperexecutor": 30_000, "state": "RUNNING"}
+    active = [{**application, "id": f"app-20261122101500-000{number}", "starttime": 1} for number in range(2)]
+    told = {"workers": workers, "activeapps": active, "aliveworkers": count, "status": "ALIVE"}
+    return {"url": "spark://10.1.0.1:7077", **told}
 
 
 def status_of(count: int) -> dict[str, Any]:
     """status.json of a session with so many workers, which has ended so that nobody looks for its processes."""
     status = Status(Path("/nonexistent"), "0", "jupyter-spark", "node0000", state="ended", message="")
-    status.workers = {"ready": count, "wanted": count, "each": worker_list.each(answer_of(count)["workers"])}
+    told = answer_of(count)
+    each = worker_list.each(told["workers"], told["activeapps"])
+    status.workers = {"ready": count, "wanted": count, "each": each}
+    status.applications = worker_list.applications(told["activeapps"])
     return status.as_dict()
 
 

@@ -97,7 +97,8 @@ class Checks:
 
     def _tell(self, state: _State, answer: Answer) -> None:
         if answer.workers:
-            self._status.workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
+            workers = {"ready": answer.workers[0], "wanted": answer.workers[1], "each": answer.each}
+            self._status.cluster(workers, answer.applications)
         self._status.service(state.check.name, "ready" if state.ready else "starting", detail=answer.detail)
 
 

@@ -167,14 +167,19 @@ class SparkWorkers:
             state = self._ask()
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}", hopeless=hopeless)
-        alive, workers = int(state.get("aliveworkers", 0)), state.get("workers", ())
-        each = worker_list.each(workers)
+        alive, workers, active = (
+            int(state.get("aliveworkers", 0)),
+            state.get("workers", ()),
+            state.get("activeapps", ()),
+        )
+        each = worker_list.each(workers, active)
         details = [f"{alive} of {self.total} workers", *worker_list.lost(each)]
         return Answer(
             ready=state.get("status") == "ALIVE" and alive >= self.wanted,
             detail="; ".join([*details, *(trouble.text for trouble in troubles.values() if not trouble.failed)][:5]),
             workers=(alive, self.total),
             each=each,
+            applications=worker_list.applications(active),
             hopeless=hopeless,
             notices=(
                 *(trouble.text for trouble in troubles.values() if trouble.failed),

@@ -13,8 +13,8 @@ class Answer:
 
     ``detail`` is for people, and ``notices`` are what they should still know later. ``port_lost`` says that somebody
     else listens where the service should; ``hopeless`` says why it can never become ready.
-    ``workers`` are those that are there and those that there will be, where the probe counts them, and ``each`` has
-    one entry for every one that is known.
+    ``workers`` are those that are there and those that there will be, where the probe counts them; ``each`` has one
+    entry for every one that is known, and ``applications`` one for every one that they work for.
     """
 
     ready: bool
@@ -23,6 +23,7 @@ class Answer:
     hopeless: str = ""
     workers: tuple[int, int] | None = None
     each: tuple[Mapping[str, Any], ...] = ()
+    applications: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
 
 

@@ -2,12 +2,23 @@
 
 import sys
 
-from ood_runtime import java, spark_driver, spark_jvm, spark_properties, spark_tls, spark_workers, tls
+from ood_runtime import (
+    java,
+    spark_driver,
+    spark_jvm,
+    spark_observed,
+    spark_properties,
+    spark_tls,
+    spark_workers,
+    tls,
+    ui_filter,
+)
 from ood_runtime.context import Context
+from ood_runtime.event_logs import EventLogs
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import Listening
-from ood_runtime.render import properties_file
-from ood_runtime.service import Service
+from ood_runtime.render import properties_file, render
+from ood_runtime.service import Check, Service
 from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
 from ood_runtime.spark_workers import MASTER
@@ -16,11 +27,13 @@ PORTS = ("spark_master", "spark_master_ui")
 SECRETS = {"spark": "key", "spark_ui": "key"}
 _MAIN = "org.apache.spark.deploy.master.Master"
 _MASTER_RESTARTS = 3
+_EVENT_LOG_SECONDS = 30.0  # between two looks: in that time a driver writes some tens of MB at most
 
 
 def cluster(context: Context) -> Part:
     """The master and the workers, with everything they read."""
     sizes = compute(context.allocation.nodes, context.settings.spark)
+    logs = _event_logs(context)
     workers = spark_workers.workers(context, sizes)
     properties = spark_properties.compose(context, master_url(context), sizes)
     files = [
@@ -35,6 +48,7 @@ def cluster(context: Context) -> Part:
     files += tls.spark_files(context.tls)
     if software.ui_filter:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
+    files += _metrics(context)
     return Part(
         files=tuple(files),
         # Spark 3.5 makes none of these, or not their parents.
@@ -42,9 +56,10 @@ def cluster(context: Context) -> Part:
             context.directories.private / "spark" / "conf",
             *(context.directories.scratch / "spark" / name for name in ("local", "recovery", "work")),
             *workers.directories,
+            *logs.directories,
         ),
         services=(_master(context), *workers.services, *_archive_builder(context)),
-        checks=workers.checks,
+        checks=workers.checks + logs.checks,
         connection={"spark_master": master_url(context)},
         notices=_notices(context),
     )
@@ -66,6 +81,39 @@ def _master(context: Context) -> Service:
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,
     )
+
+
+def _event_logs(context: Context) -> Part:
+    """Where event logs go, and what looks after them there; nothing when the session keeps none."""
+    settings = context.settings.spark.event_logs
+    if not settings.enabled:
+        return Part()
+    directory = spark_observed.event_logs(context.directories.session)
+    check = Check(
+        name="event-logs",
+        ready=EventLogs(directory, settings.limit),
+        ready_seconds=context.settings.timeouts.ready,
+        log=f"logs/{MASTER}.log",
+        after=(MASTER,),
+        again_seconds=_EVENT_LOG_SECONDS,
+        essential=False,
+    )
+    return Part(directories=(directory,), checks=(check,))
+
+
+def _metrics(context: Context) -> list[File]:
+    """What a Prometheus needs that asks the master: where it is, and what opens it."""
+    if not context.settings.spark.prometheus:
+        return []
+    opening = ui_filter.authorization(spark_software(context).spark.release, context.grant.secrets["spark_ui"])
+    token = File("spark/metrics-token", opening.reveal().removeprefix("Bearer "), secret=True)
+    config = render(
+        "prometheus.yml.j2",
+        target=f"{spark_tls.interface_address(context)}:{context.grant.ports['spark_master_ui']}",
+        certificate_file=spark_tls.interface_certificate_file(context),
+        token_file=str(context.directories.private / token.name),
+    )
+    return [token, File("spark/prometheus.yml", config)]
 
 
 def _archive_builder(context: Context) -> tuple[Service, ...]:

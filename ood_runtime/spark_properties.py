@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java_properties, spark_tls, spark_ui, ui_filter
+from ood_runtime import class_data, java_properties, spark_observed, spark_tls, spark_ui, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
@@ -98,7 +98,7 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
         entries["spark.task.resource.gpu.amount"] = f"{settings.gpu.per_task:g}"
     if settings.cores_per_application:
         entries["spark.cores.max"] = str(settings.cores_per_application)
-    return entries
+    return entries | spark_observed.properties(settings, context.directories.session)
 
 
 def has_hive(context: Context) -> bool:

@@ -7,7 +7,7 @@ line for every change. Neither ever holds a secret.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,9 @@ from ood_runtime.private_files import write
 from ood_runtime.session import EVENTS, STATUS
 
 STARTING, READY, STOPPING, ENDED, FAILED = "starting", "ready", "stopping", "ended", "failed"
+
+# Seconds between two writes of what is used of a cluster, and how many more for each worker.
+_PAUSE, _PAUSE_FOR_EACH = 2.0, 0.02
 
 Listener = Callable[["Status", dict[str, Any]], None]
 
@@ -56,9 +59,12 @@ class Status:
     pid: int = field(default_factory=os.getpid)
     services: dict[str, ServiceStatus] = field(default_factory=dict)
     workers: dict[str, Any] | None = None
+    applications: Sequence[Mapping[str, Any]] = ()
     notices: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     listeners: list[Listener] = field(default_factory=list)
+    _unwritten: bool = False
+    _write_at: float = 0.0
 
     def phase(self, state: str, message: str) -> None:
         """Enter another phase of the session's life."""
@@ -91,6 +97,17 @@ class Status:
         if message not in self.notices:
             self.notice(message)
 
+    def cluster(self, workers: dict[str, Any], applications: Sequence[Mapping[str, Any]]) -> None:
+        """Note what the cluster has, what is used of it, and by whom.
+
+        That changes with every executor: it is no event, and is written now and then, the less often the longer it is.
+        """
+        if (workers, applications) != (self.workers, self.applications):
+            self.workers, self.applications, self._unwritten = workers, applications, True
+        if self._unwritten and time.monotonic() >= self._write_at:
+            with suppress(OSError):
+                self._write()
+
     def fail(self, error: OodRuntimeError) -> None:
         """End with ``error``, in words."""
         self.error = _as_dict(error)
@@ -99,11 +116,16 @@ class Status:
     def tell(self, event: dict[str, Any]) -> None:
         """Write the state down and pass the change on; a full disk must not end a session that works."""
         with suppress(OSError):
-            write(self.directory / STATUS, json.dumps(self.as_dict(), indent=1))
+            self._write()
             with _append(self.directory / EVENTS) as file:
                 file.write(json.dumps({"time": time.time(), **event}) + "\n")
         for listener in self.listeners:
             listener(self, event)
+
+    def _write(self) -> None:
+        write(self.directory / STATUS, json.dumps(self.as_dict(), indent=1))
+        self._unwritten = False
+        self._write_at = time.monotonic() + _PAUSE + _PAUSE_FOR_EACH * len((self.workers or {}).get("each", ()))
 
     def as_dict(self) -> dict[str, Any]:
         """The state as it stands in status.json."""
@@ -123,6 +145,7 @@ class Status:
             "updated_at": now,
             "services": [asdict(service) for service in self.services.values()],
             "workers": self.workers,
+            "applications": self.applications,
             "notices": self.notices,
             "error": self.error,
         }

@@ -1,8 +1,12 @@
-"""The workers of a cluster one by one, as its master tells them, with the ranks and nodes that people know."""
+"""A cluster's workers one by one, and its applications, as the master tells them at /json/, in words that people know.
+
+The answer is the same in Spark 3.5 and 4 (org.apache.spark.deploy.JsonProtocol). Of executors it has none: they are
+counted from what they take.
+"""
 
 import re
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
 MIB = 1 << 20
@@ -19,11 +23,15 @@ def id_property(rank: object, host: str) -> dict[str, object]:
     return {"spark.worker.idPattern": f"worker-{rank}-{host}-%s-%s-%d"}
 
 
-def each(workers: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """One entry for each of ``workers`` in the master's answer: rank (None before Spark 4), host, address, cores,
-    memory in bytes, and whether it is alive. A worker that came back is there once.
+def each(
+    workers: Iterable[Mapping[str, Any]], applications: Iterable[Mapping[str, Any]] = ()
+) -> tuple[dict[str, Any], ...]:
+    """One entry for each of ``workers`` in the master's answer: rank (None before Spark 4), host, address, whether it
+    is alive; cores, memory in bytes, GPUs, and how much of them is used; and its executors. A worker that came back is
+    there once. ``applications`` are the active ones of the same answer.
     """
     found: dict[object, dict[str, Any]] = {}
+    sizes = {int(app.get("memoryperexecutor") or 0) for app in applications if app.get("cores")}
     alive = {worker.get("host") for worker in workers if worker.get("state") == "ALIVE"}
     for worker in workers:
         named = _ID.match(str(worker.get("id")))
@@ -36,11 +44,53 @@ def each(workers: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
                 "rank": int(named["rank"]) if named else None,
                 "host": named["host"] if named else worker.get("host"),
                 "address": worker.get("host"),
+                "alive": here,
                 "cores": worker.get("cores"),
                 "memory": int(worker.get("memory") or 0) * MIB,
-                "alive": here,
+                "gpus": _gpus(worker.get("resources")),
+                **_used(worker if here else {}, sizes),
             }
     return tuple(sorted(found.values(), key=lambda entry: (entry["rank"] or 0, str(entry["host"]))))
+
+
+def _used(worker: Mapping[str, Any], sizes: Collection[int]) -> dict[str, Any]:
+    """What is used of a worker; of one that is lost nothing is. ``sizes`` are the executors', in MiB."""
+    memory = int(worker.get("memoryused") or 0)
+    return {
+        "cores_used": int(worker.get("coresused") or 0),
+        "memory_used": memory * MIB,
+        "gpus_used": _gpus(worker.get("resourcesused")),
+        "executors": _executors(memory, sizes),
+    }
+
+
+def _executors(memory: int, sizes: Collection[int]) -> int | None:
+    """How many executors take so much memory (MiB); None when they are not all of one size."""
+    if not memory:
+        return 0
+    (size,) = sizes if len(sizes) == 1 else (0,)
+    return memory // size if size and memory % size == 0 else None
+
+
+def _gpus(resources: Any) -> int:
+    return len(((resources or {}).get("gpu") or {}).get("addresses") or ())
+
+
+def applications(active: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The ``active`` applications in the master's answer: id, name, state, cores that it holds, and when it began, in
+    seconds since 1970. An application without cores waits for some, or needs none.
+    """
+    return tuple(
+        {
+            "id": app.get("id"),
+            "name": app.get("name"),
+            "state": app.get("state"),
+            "cores": int(app.get("cores") or 0),
+            "executor_memory": int(app.get("memoryperexecutor") or 0) * MIB,
+            "started_at": int(app.get("starttime") or 0) / 1000,
+        }
+        for app in active
+    )
 
 
 def lost(each: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "wait": "wait until the session is ready; --shell prints assignments to eval, --json is for programs",
     "status": "what runs where; --watch follows, --json is for programs",
     "logs": "the session's logs; -f follows",
+    "history": "the Spark applications of a session, also when it is over, in Spark's own pages",
     "stop": "end the session of this directory and wait until it is gone",
     "doctor": "check this node: Java, Spark, Jupyter, host name, ports and more",
     "apps": "what can be started here, and what is missing for the rest",

@@ -1,6 +1,8 @@
 """``ood-runtime status``."""
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import click
 
 from ood_runtime import session
-from ood_runtime.cli import options
+from ood_runtime.cli import cluster_table, options
+from ood_runtime.cli.cluster_table import duration
 from ood_runtime.errors import SessionError
 from ood_runtime.status import ENDED, FAILED
 
@@ -21,8 +24,7 @@ _COLOURS = {
     "failed": "red",
 }
 _BAR = 24
-_WORKERS = 20  # lines
-GIB = 1 << 30
+_WIDE = 1 << 16  # columns, where no terminal has an edge
 
 
 @click.command("status")
@@ -38,7 +40,8 @@ def command(session_dir: Path, as_json: bool, watch: bool) -> None:
         state = read(session_dir)
         if watch:
             click.clear()
-        click.echo(table(state, time.time()))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+        click.echo(table(state, time.time(), width))
         if not watch or state["state"] in (ENDED, FAILED):
             return
         time.sleep(1)
@@ -62,8 +65,8 @@ def read(directory: Path) -> dict[str, Any]:
     return state
 
 
-def table(state: dict[str, Any], now: float) -> str:
-    """The status as a person reads it."""
+def table(state: dict[str, Any], now: float, width: int = _WIDE) -> str:
+    """The status as a person reads it on a terminal of ``width`` columns."""
     head = f"{state['app']} on {state['host']}"
     lines = [
         f"{click.style(head, bold=True)}   {_colour(state['state'])}   {_times(state, now)}",
@@ -80,7 +83,7 @@ def table(state: dict[str, Any], now: float) -> str:
             click.style(f"{'SERVICE':<14}{'STATE':<12}{'PID':>8}{'SINCE':>14}{'RESTARTS':>10}   DETAIL", dim=True),
         ]
         lines += [_row(service, state["ended_at"] or now) for service in services]
-    lines += _each_worker(state)
+    lines += cluster_table.lines(state, now, width)
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
     error = state.get("error")
     if error:
@@ -88,22 +91,6 @@ def table(state: dict[str, Any], now: float) -> str:
         lines += [f"log: {error['log']}"] if error.get("log") else []
         lines += [f"what to do: {error['remedy']}"] if error.get("remedy") else []
     return "\n".join(lines)
-
-
-def _each_worker(state: dict[str, Any]) -> list[str]:
-    """One line for each worker of a cluster that has several, those that are lost first."""
-    each = (state.get("workers") or {}).get("each") or []
-    if len(each) < 2 or state["ended_at"]:
-        return []
-    rows = [
-        f"{'' if worker['rank'] is None else worker['rank']:>6}  {worker['host']:<24}"
-        f"{_colour('ready' if worker['alive'] else 'failed', 8, 'alive' if worker['alive'] else 'lost')}"
-        f"{worker['cores']:>6}{worker['memory'] / GIB:>10.1f} GiB"
-        for worker in sorted(each, key=lambda worker: bool(worker["alive"]))
-    ]
-    more = [f"and {len(rows) - _WORKERS} more: --json has all"] if len(rows) > _WORKERS else []
-    head = click.style(f"{'WORKER':>6}  {'NODE':<24}{'STATE':<8}{'CORES':>6}{'MEMORY':>14}", dim=True)
-    return ["", head, *rows[:_WORKERS], *more]
 
 
 def _row(service: dict[str, Any], now: float) -> str:
@@ -123,7 +110,10 @@ def _times(state: dict[str, Any], now: float) -> str:
 
 def _workers(state: dict[str, Any]) -> str:
     workers = state.get("workers") if not state["ended_at"] else None
-    return f", {workers['ready']} of {workers['wanted']} Spark workers" if workers else ""
+    counted = (
+        [f"{workers['ready']} of {workers['wanted']} Spark workers", cluster_table.in_use(state)] if workers else []
+    )
+    return "".join(f", {words}" for words in counted if words)
 
 
 def _bar(done: int, of: int) -> str:
@@ -133,12 +123,3 @@ def _bar(done: int, of: int) -> str:
 
 def _colour(state: str, width: int = 0, text: str = "") -> str:
     return click.style(f"{text or state:<{width}}", fg=_COLOURS.get(state))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 5 s, 2 h 10 min."""
-    whole = max(0, int(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

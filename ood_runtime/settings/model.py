@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 from ood_runtime.settings.sizes import MIB, Memory
@@ -199,6 +200,9 @@ class Spark(Section):
     """Give idle executors back, so that a second notebook gets cores while the first one rests."""
     cores_per_application: int | None = Field(None, ge=1)
     """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    event_logs: EventLogs = EventLogs()
+    prometheus: bool = False
+    """Give Spark's web interfaces also pages of metrics for Prometheus, closed like the others."""
     class_data: Literal["auto", "use", "off"] = "auto"
     """Archives of loaded classes that make Java start fast: build them when missing, only use them, or neither."""
     class_data_dirs: list[AbsolutePath] = []

@@ -169,6 +169,8 @@ CONTEXTS = {
                 "cores_per_application": 2,
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
+                "event_logs": {"enabled": True, "limit": "100m"},
+                "prometheus": True,
             }
         },
         archives=True,
@@ -361,7 +363,7 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
 
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
-    own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json"}
+    own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json", "spark/metrics-token"}
     own |= {KEY, STORE, "spark/master.args"} if STORE in {file.name for file in plan.files} else set()
     assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"

@@ -65,12 +65,18 @@ def test_full_while_running(at: Place, end: str) -> None:
 
 
 def test_full_when_a_service_is_restarted(at: Place) -> None:
-    """A full disk does not keep a worker from coming back."""
-    with small_disk(at, "jupyter-spark", options="size=8m,nr_inodes=300") as disk:
+    """A full disk does not keep a worker from coming back, nor an application from computing that writes event logs."""
+    logs = ("--set", "spark.event_logs.enabled=true")
+    with small_disk(at, "jupyter-spark", *logs, options="size=8m,nr_inodes=300") as disk:
         session = disk.session
-        session.connection()
+        client = log_in(session.connection())
+        kernel = client.start_kernel()
+        assert client.run(kernel, "sc.setLogLevel('ERROR'); sc.parallelize(range(9)).sum()").strip() == "36"
         worker = pid_of(session, "spark-worker")
         disk.fill()
+        # More events than fit into what Spark holds back before it writes.
+        assert client.run(kernel, "sum(sc.parallelize(range(9), 200).sum() for _ in range(3))").strip() == "108"
+        client.close()
         kill(worker)
         soon(lambda: any("worker.args" in argv for pid, argv in session.processes().items() if pid != worker), "worker")
         assert session.process.poll() is None

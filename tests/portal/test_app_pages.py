@@ -170,6 +170,17 @@ def test_the_card_of_a_session_that_runs(apps: dict[str, Path], root: Path) -> N
     text = Page(answer["text"]).text
     assert "Ready, 3 of 4 workers" in text
     assert "node3 is lost" in text
+    used = [{"alive": alive, "cores": 8, "cores_used": number} for number, alive in ((3, True), (4, True), (1, False))]
+    odd = [{"alive": True, "cores": [8], "cores_used": "x"}, 7, None]
+    for each, words in (
+        (used, ", 7 of 16 cores in use"),
+        ([*used, *odd], ", 7 of 16 cores in use"),
+        (odd, ""),
+        (7, ""),
+    ):
+        status(root, "ready", workers={"ready": 3, "wanted": 4, "each": each})
+        (answer,) = render({"what": "info", "app": apps["jupyter-spark"], "root": root, "state": "running"})
+        assert f"Ready, 3 of 4 workers{words}\n" in Page(answer["text"]).text + "\n", each
 
 
 FAILURE = {

@@ -214,6 +214,16 @@ def test_it_is_looked_at_rarely_while_all_is_well_and_oftener_while_something_is
     assert 40 <= count(looking, proof, clock, 100) <= 50
 
 
+def test_a_check_that_counts_no_workers_is_looked_at_rarely_too(tmp_path: Path, status: Status, clock: Clock) -> None:
+    proof = Proof(Answer(ready=True))
+    looking = Checks([Check("logs", proof, 20.0, "logs/x.log", again_seconds=30.0)], tmp_path, status)
+    looking.before((), ())
+    for _ in range(90):
+        clock.now += 1
+        looking.after(())
+    assert len(proof.asked) == 4
+
+
 def test_it_is_looked_at_as_soon_as_something_has_ended(looking: Checks, proof: Proof, clock: Clock) -> None:
     live(looking, proof, clock)
     looking.after(())

@@ -10,7 +10,8 @@ import click
 import pytest
 
 from ood_runtime import session
-from ood_runtime.cli.status import duration, table
+from ood_runtime.cli.cluster_table import duration
+from ood_runtime.cli.status import table
 from ood_runtime.plan import File
 from ood_runtime.private_files import write
 from ood_runtime.status import READY, Status

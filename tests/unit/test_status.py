@@ -4,7 +4,9 @@ import io
 import json
 import os
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +53,37 @@ def test_ready_again_keeps_the_time(state: Status) -> None:
     first = state.ready_at
     state.phase(READY, "ready again")
     assert state.ready_at == first
+
+
+def test_what_is_used_is_written_now_and_then_and_is_no_event(state: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+    state.phase(READY, "ready")
+    before = events(state)
+
+    def used(cores: int, workers: int = 1) -> dict[str, Any]:
+        return {"ready": 1, "wanted": 1, "each": ({"cores_used": cores},) * workers}
+
+    def shown() -> int:
+        return int((written(state)["workers"] or {"each": [{"cores_used": -1}]})["each"][0]["cores_used"])
+
+    state.cluster(used(1), ({"name": "notebook"},))
+    assert shown() == -1, "just written"
+    now += 3
+    state.cluster(used(1), ({"name": "notebook"},))
+    assert (shown(), written(state)["applications"]) == (1, [{"name": "notebook"}])
+    inode = (state.directory / "status.json").stat().st_ino
+    now += 100
+    state.cluster(used(1), ({"name": "notebook"},))
+    assert (state.directory / "status.json").stat().st_ino == inode, "nothing has changed"
+    state.cluster(used(2, workers=1000), ())
+    now += 5
+    state.cluster(used(3, workers=1000), ())
+    assert shown() == 2, "a long list is written less often"
+    now += 20
+    state.cluster(used(3, workers=1000), ())
+    assert shown() == 3
+    assert events(state) == before
 
 
 def test_a_failure_is_told_in_full(state: Status) -> None:

@@ -3,11 +3,9 @@
 import time
 from typing import Any
 
-import click
 import pytest
 
 from ood_runtime import worker_list
-from ood_runtime.cli.status import table
 
 GIB = 1 << 30
 
@@ -28,9 +26,14 @@ def test_ranks_and_nodes_come_from_the_identifier() -> None:
         "rank": 0,
         "host": "node-01.a",
         "address": "10.0.0.1",
+        "alive": True,
         "cores": 4,
         "memory": 2 * GIB,
-        "alive": True,
+        "gpus": 0,
+        "cores_used": 0,
+        "memory_used": 0,
+        "gpus_used": 0,
+        "executors": 0,
     }
     assert (two["rank"], two["host"]) == (1, "node-02.a")
 
@@ -58,17 +61,53 @@ def test_many_lost_nodes_are_counted() -> None:
     assert worker_list.lost(each) == ["lost n0, n1, n2, n3, n4, and 4 more"]
 
 
-def test_the_table_shows_lost_workers_first_and_not_a_thousand() -> None:
-    each = worker_list.each(
-        [told(rank, f"n{rank}", "10.0.0.1", "DEAD" if rank == 70 else "ALIVE") for rank in range(99)]
-    )
-    state = {"app": "jupyter-spark", "host": "n0", "state": "ready", "message": "", "services": [], "started_at": 0}
-    state |= {"ended_at": None, "ends_at": None, "workers": {"ready": 98, "wanted": 99, "each": list(each)}}
-    lines = click.unstyle(table(state, 1.0)).splitlines()
-    (first,) = [index for index, line in enumerate(lines) if "NODE" in line]
-    assert lines[first + 1].split() == ["70", "n70", "lost", "4", "2.0", "GiB"]
-    assert lines[first + 2].split() == ["0", "n0", "alive", "4", "2.0", "GiB"]
-    assert lines[first + 21] == "and 79 more: --json has all"
+def busy(memory: int, cores: int = 3, state: str = "ALIVE") -> dict[str, Any]:
+    gpus = {"gpu": {"name": "gpu", "addresses": ["0", "1"]}}
+    used = {"gpu": {"name": "gpu", "addresses": ["0"]}}
+    worker = told(0, "n0", "10.0.0.1", state)
+    return {**worker, "coresused": cores, "memoryused": memory, "resources": gpus, "resourcesused": used}
+
+
+def app(executor: int, cores: int = 1) -> dict[str, Any]:
+    told = {"id": "app-1", "starttime": 1_700_000_000_000, "name": "x", "cores": cores, "user": "ada"}
+    return {**told, "memoryperexecutor": executor, "state": "RUNNING", "duration": 5}
+
+
+@pytest.mark.parametrize(
+    ("memory", "applications", "executors"),
+    [
+        (1024, [app(512)], 2),
+        (1024, [app(512), app(512)], 2),
+        (0, [app(512), app(1024)], 0),
+        (1024, [app(512), app(1024)], None),  # two small ones, or a large one
+        (1024, [app(512), app(1024, cores=0)], 2),  # what waits for cores has no executor
+        (1000, [app(512)], None),  # a resource profile of the application's own
+        (1024, [], None),
+    ],
+)
+def test_executors_are_counted_from_what_they_take(
+    memory: int, applications: list[dict[str, Any]], executors: int | None
+) -> None:
+    (worker,) = worker_list.each([busy(memory)], applications)
+    assert (worker["executors"], worker["cores_used"], worker["memory_used"]) == (executors, 3, memory << 20)
+    assert (worker["gpus"], worker["gpus_used"]) == (2, 1)
+
+
+def test_nothing_is_used_of_a_lost_worker() -> None:
+    (worker,) = worker_list.each([busy(1024, state="DEAD")], [app(512)])
+    assert [worker[key] for key in ("cores_used", "memory_used", "gpus_used", "executors")] == [0, 0, 0, 0]
+
+
+def test_an_application_says_what_it_holds() -> None:
+    (one,) = worker_list.applications([app(512, cores=4)])
+    assert one == {
+        "id": "app-1",
+        "name": "x",
+        "state": "RUNNING",
+        "cores": 4,
+        "executor_memory": GIB // 2,
+        "started_at": 1_700_000_000,
+    }
 
 
 def test_a_node_is_missed_after_a_while_and_not_when_its_worker_said_why() -> None:
