@@ -6,7 +6,9 @@ written last, and is the first thing to go.
 
 import os
 import shlex
+import signal
 import socket
+from contextlib import ExitStack
 
 from ood_runtime import connection, ports, processes, secret
 from ood_runtime.errors import MissingError, OodRuntimeError
@@ -18,6 +20,7 @@ from ood_runtime.progress import Progress
 from ood_runtime.request import Request
 from ood_runtime.session import Session
 from ood_runtime.session import running as session_runs
+from ood_runtime.signals import SIGNALS
 from ood_runtime.status import ENDED, READY, STARTING, STOPPING, Status
 from ood_runtime.supervisor import EndAskedError, PortLostError, Supervisor
 
@@ -30,20 +33,27 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
     ``planner`` plans for ``request``; ``announce`` is told which directory is in use. Raises OodRuntimeError when the
     session fails.
     """
-    outline = _outline(planner, request)
-    with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
+    try:
+        outline = _outline(planner, request)
+    except EndAskedError as asked:
+        return asked.exit_status
+    # Ports are held as long as the session lives: services that are started again find theirs free.
+    with (
+        ExitStack() as held,
+        Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session,
+    ):
         announce(session.root, session.id)
         status = _status(session, outline, progress)
         with Supervisor(
             session,
             status,
-            request.environment,
+            request.environment if outline.environment is None else outline.environment,
             outline.stop_seconds,
             spared=planner.pid,
             lives_with=_lives_with(outline),
         ) as supervisor:
             try:
-                plan = _start(planner, outline, session, supervisor)
+                plan = _start(planner, outline, session, supervisor, held)
                 planner.close()
                 supervisor.check()
                 connection.publish(session.root, plan.connection)
@@ -66,6 +76,11 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
 def _outline(planner: Planner, request: Request) -> Outline:
     """What must be known first. What is missing, or wrong, is told to who waits for the session, too."""
     try:
+        # The environment may come from a file system that does not answer: whoever waits can still end it.
+        while not planner.answers(0.2):
+            if SIGNALS.asked:
+                processes.end(processes.descendants, seconds=1)
+                raise EndAskedError(f"signal {signal.Signals(SIGNALS.asked).name}", 128 + SIGNALS.asked)
         return planner.outline()
     except OodRuntimeError as error:
         directory = request.session_directory
@@ -92,21 +107,25 @@ def _lives_with(outline: Outline) -> dict[int, str]:
     }
 
 
-def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:
-    """Draw ports and secrets, write the files, start the services; again while ports are lost to others."""
+def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor, held: ExitStack) -> Plan:
+    """Draw ports and secrets, write the files, start the services; again while ports are lost to others.
+
+    The ports stay bound until ``held`` is closed.
+    """
     for _ in range(_PORT_DRAWS):
         secrets = {name: getattr(secret, kind)() for name, kind in outline.secret_names.items()}
-        with ports.hold(outline.port_names, *outline.port_range) as numbers:
-            plan = planner.plan(session.directories, Grant(numbers, secrets, session.id))
-            supervisor.check()
-            session.write(plan.files, plan.directories)
-            try:
-                supervisor.start(plan)
-            except PortLostError as lost:
-                supervisor.stop()
-                supervisor.notice(f"{lost}; drawing other ports")
-                continue
-            return plan
+        numbers = held.enter_context(ports.hold(outline.port_names, *outline.port_range))
+        plan = planner.plan(session.directories, Grant(numbers, secrets, session.id))
+        supervisor.check()
+        session.write(plan.files, plan.directories)
+        try:
+            supervisor.start(plan)
+        except PortLostError as lost:
+            supervisor.stop()
+            held.close()
+            supervisor.notice(f"{lost}; drawing other ports")
+            continue
+        return plan
     raise MissingError(
         f"other programs took the ports that were drawn, {_PORT_DRAWS} times",
         remedy="give this session a range of its own: ports.min and ports.max",

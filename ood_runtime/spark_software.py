@@ -17,6 +17,26 @@ from ood_runtime.settings.model import Spark as SparkSettings
 from ood_runtime.spark_home import Spark
 
 _ASK_SECONDS = 30
+_CONNECT_RELEASE = (4, 0)
+# What pyspark's own extra `connect` has: names of modules, and of packages.
+_CLIENT_PACKAGES = {
+    "grpc": "grpcio",
+    "grpc_status": "grpcio-status",
+    "google.rpc": "googleapis-common-protos",
+    "pandas": "'pandas<3'",
+    "pyarrow": "pyarrow",
+    "zstandard": "zstandard",
+}
+# A module whose parent is missing is an error.
+_ASK = """import importlib.util, sys
+for name in sys.argv[1:]:
+    try:
+        found = importlib.util.find_spec(name)
+    except ImportError:
+        found = None
+    if not found:
+        print(name)
+"""
 
 
 def find(
@@ -38,6 +58,8 @@ def find(
     reason = java.fits(the_java, spark)
     if reason:
         raise MissingError(reason, remedy="set spark.java_home to a Java that fits; `ood-runtime doctor` tells which")
+    if settings.sharing == "connect":
+        find_all(lambda: _check_release(spark), lambda: _check_client(pythons[0], environment) if kernel else None)
     directories = archive_directories(settings, environment)
     use = settings.class_data != "off"
     archives = class_data.find(the_java, spark, directories) if use else None
@@ -57,7 +79,7 @@ def find(
 def find_python(
     setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str], *, kernel: bool = True
 ) -> Path:
-    """The interpreter of the PySpark kernel: the setting, else Jupyter's own where it has ipykernel, else ours.
+    """The interpreter of the PySpark kernel: the setting, else that of Jupyter's kernels, else ours.
 
     Without a ``kernel`` it need not have ipykernel.
 
@@ -73,6 +95,8 @@ def find_python(
                 remedy=f"{found} -m pip install ipykernel",
             )
         return Path(found).absolute()
+    if jupyter and jupyter.kernel_python:
+        return jupyter.kernel_python
     if jupyter and jupyter.python and jupyter.has_ipykernel:
         return jupyter.python
     if not kernel or _has_ipykernel(Path(sys.executable)):
@@ -87,7 +111,8 @@ def archive_directories(settings: SparkSettings, environment: Mapping[str, str])
     """Where class-data archives are looked for; the user's own cache comes last, and is where we build them."""
     home = environment.get("HOME") or "/nonexistent"
     cache = Path(environment.get("XDG_CACHE_HOME") or Path(home) / ".cache")
-    return [*settings.class_data_dirs, cache / "ood-runtime" / "class-data"]
+    installed = Path(sys.prefix) / "share"  # with ood-runtime itself, as in our images
+    return [*settings.class_data_dirs, *(base / "ood-runtime" / "class-data" for base in (installed, cache))]
 
 
 def _has_ipykernel(python: Path) -> bool:
@@ -98,6 +123,32 @@ def _has_ipykernel(python: Path) -> bool:
         return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _check_release(spark: Spark) -> None:
+    if spark.release < _CONNECT_RELEASE:
+        raise MissingError(
+            f"spark.sharing: connect needs Spark 4; {spark.home} is {spark.version}",
+            remedy="set spark.sharing to fair, or use a newer Spark",
+        )
+
+
+def _check_client(python: Path, environment: Mapping[str, str]) -> None:
+    """Raises MissingError when notebooks of this Python could not be clients of a Spark Connect server."""
+    inherited = {name: value for name, value in environment.items() if name != "PYTHONSTARTUP"}
+    try:
+        done = subprocess.run(
+            [python, "-c", _ASK, *_CLIENT_PACKAGES],
+            cwd="/", env=inherited, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True,
+        )  # fmt: skip
+        missing = [_CLIENT_PACKAGES[name] for name in done.stdout.split()]
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MissingError(f"spark.python: {python} cannot say what packages it has: {error}") from error
+    if missing:
+        raise MissingError(
+            f"spark.sharing: connect: {python} lacks {', '.join(missing)}, which clients of Spark Connect need",
+            remedy=f"{python} -m pip install {' '.join(missing)}",
+        )
 
 
 def _conf_directory(spark: Spark, environment: Mapping[str, str]) -> Path | None:

@@ -26,6 +26,9 @@ COMMANDS = {
     "config": "show the settings and where each comes from; their schema; what a key means",
 }
 
+# What no person types: the ood-runtime of a node calls it in a container.
+INTERNAL = ("software",)
+
 _HELP = f"""Usage: ood-runtime COMMAND [OPTIONS] [ARGUMENTS]
 
   Jupyter and RStudio with a Spark cluster, inside a batch job.

