@@ -9,6 +9,7 @@ from ood_runtime.class_data import Archives
 from ood_runtime.container import Container
 from ood_runtime.java import Java
 from ood_runtime.jupyter_home import Jupyter
+from ood_runtime.kernelspecs import Kernel
 from ood_runtime.plan import Directories, Grant, Place
 from ood_runtime.rstudio_home import RStudio
 from ood_runtime.settings import Settings
@@ -37,11 +38,12 @@ class SparkSoftware:
 
 @dataclass(frozen=True)
 class Software:
-    """What was found on this node for an app."""
+    """What was found on this node for an app. ``kernels`` are those that an earlier session has found."""
 
     jupyter: Jupyter | None = None
     spark: SparkSoftware | None = None
     rstudio: RStudio | None = None
+    kernels: tuple[Kernel, ...] = ()
 
     def in_words(self) -> str:
         """The programs and their versions, for people."""

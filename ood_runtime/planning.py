@@ -99,7 +99,7 @@ def prepare(request: Request) -> Prepared:
     )
     where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
     local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
-    if software.spark:
+    if software.spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     tls, doubts = _tls(values, given[0], allocation, where)
     outline = Outline(

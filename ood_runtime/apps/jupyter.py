@@ -5,11 +5,9 @@ import os
 import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home, portal_paths, shell_variables, tls
+from ood_runtime import jupyter_home, kernel_cache, mpi_kernel, portal_paths, session_kernels, shell_variables, tls
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
@@ -47,7 +45,7 @@ class JupyterApp:
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
         """Jupyter."""
-        return Software(jupyter=find(settings, environment))
+        return Software(jupyter=find(settings, environment), kernels=kernel_cache.read(settings.kernels, environment))
 
     def plan(self, context: Context) -> Plan:
         """The server."""
@@ -81,18 +79,20 @@ def server(
     files = [
         File("jupyter/jupyter_config.py", _config(context, pages), secret=True),
         File("jupyter/jupyter_server.py", _starter(context, pages)),
-        *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *(file for kernel in kernels for file in session_kernels.static(kernel)),
         *_python_kernelspec(_jupyter(context).kernel_python),
         *tls.front_files(context.tls),
     ]
     if context.loaded:
         names = filter(shell_variables.settable, context.loaded)
         files.append(File(_TERMINAL, render("terminal.sh.j2", names=sorted(names))))
+    found, mpi = session_kernels.found(context), mpi_kernel.kernel(context)
     grant = context.grant
     return Part(
-        files=tuple(files),
+        files=(*files, *found.files, *mpi.files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
-        services=(_service(context, environment or {}, head_start),),
+        services=(_service(context, environment or {}, head_start), *found.services),
+        notices=found.notices,
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
@@ -142,6 +142,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             "OOD_RUNTIME_SESSION_DIR": str(context.directories.session),
             **context.allocation.environment,
             **_writable_home(context),
+            **mpi_kernel.environment(context),
             **environment,
         },
         directory=root_directory(context),
@@ -203,12 +204,6 @@ def _starter(context: Context, pages: Pages | None) -> str:
     )
 
 
-def _kernelspec(name: str) -> list[File]:
-    """The files of a kernelspec that comes with the package."""
-    entries = sorted(_kernelspecs().joinpath(name).iterdir(), key=lambda entry: entry.name)
-    return [File(f"jupyter/kernels/{name}/{entry.name}", entry.read_bytes()) for entry in entries]
-
-
 def _python_kernelspec(python: Path | None) -> tuple[File, ...]:
     """The kernel Python 3 by another Python than Jupyter's own, in whose place it stands."""
     if python is None:
@@ -220,11 +215,6 @@ def _python_kernelspec(python: Path | None) -> tuple[File, ...]:
         "metadata": {"debugger": True},
     }
     return (File("jupyter/kernels/python3/kernel.json", json.dumps(spec, indent=1)),)
-
-
-def _kernelspecs() -> Traversable:
-    packaged = resources.files("ood_runtime").joinpath("kernelspecs")
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "kernelspecs"
 
 
 def _jupyter(context: Context) -> Jupyter:

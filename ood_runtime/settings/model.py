@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ood_runtime.settings.environment import Environment
+from ood_runtime.settings.kernels import Kernels
 from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
@@ -257,6 +258,7 @@ class Settings(Section):
     tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     jupyter: Jupyter = Jupyter()
+    kernels: Kernels = Kernels()
     rstudio: RStudio = RStudio()
     spark: Spark = Spark()
     locked: list[str] = []

@@ -28,7 +28,7 @@ from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
 from ood_runtime.tls import KEY, STORE, Identity, Tls
-from tests.golden import rstudio_contexts, test_environment
+from tests.golden import kernel_contexts, rstudio_contexts, test_environment
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
 
@@ -171,6 +171,7 @@ CONTEXTS = {
         }
     ),
     "jupyter-environment": in_an_environment(),
+    "jupyter-kernels": kernel_contexts.found(context()),
     "jupyter-spark": context(),
     "jupyter-spark-3.5": context(release="3.5.9", vector=False),
     "jupyter-spark-own-settings": context(
@@ -272,7 +273,14 @@ def test_the_plan_is_the_one_that_was_reviewed(name: str, plan: Plan, golden: Ca
 
 
 # Of programs that hardly depend on the session only what the template fills in.
-MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py", "pyspark_shared_startup.py")
+MOSTLY_FIXED = (
+    "jupyter/jupyter_server.py",
+    "pyspark_startup.py",
+    "pyspark_shared_startup.py",
+    "mpi/mpi_kernel.py",
+)
+# What comes with the package as it is.
+STATIC = ("jupyter/kernels/pyspark/", "jupyter/kernels/pyspark-shared/", "jupyter/kernels/python-mpi/")
 
 
 def filled_in(file: File) -> str:
@@ -284,7 +292,7 @@ def filled_in(file: File) -> str:
 
 def test_the_files_are_those_that_were_reviewed(name: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
     for file in plan.files:
-        if is_text(file) and not file.name.startswith("jupyter/kernels/"):
+        if is_text(file) and not file.name.startswith(STATIC):
             golden(f"{name}/{file.name}.txt", filled_in(file) if file.name in MOSTLY_FIXED else content(file))
 
 
@@ -306,22 +314,23 @@ def test_nothing_is_golden_that_no_test_writes() -> None:
 def test_shellcheck_likes_every_shell_script(plan: Plan, tmp_path: Path) -> None:
     shellcheck = need("shellcheck")
     for file in plan.files:
-        if content_starts(file, "#!/bin/sh"):
+        if shell := shell_of(file):
             path = tmp_path / Path(file.name).name
             path.write_text(content(file))
             done = subprocess.run(
-                [shellcheck, "--severity=style", "--shell=sh", path], capture_output=True, text=True, check=False
+                [shellcheck, "--severity=style", f"--shell={shell}", path], capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout
 
 
-def content_starts(file: File, start: str) -> bool:
-    return is_text(file) and content(file).startswith(start)
+def shell_of(file: File) -> str | None:
+    found = re.match(r"#!/bin/(sh|bash)\n", content(file)) if is_text(file) else None
+    return found[1] if found else None
 
 
 def test_every_executable_names_its_interpreter(plan: Plan) -> None:
     for file in plan.files:
-        assert file.executable == content_starts(file, "#!/bin/sh"), file.name
+        assert file.executable == bool(shell_of(file)), file.name
 
 
 def test_every_python_file_compiles(plan: Plan) -> None:

@@ -220,7 +220,7 @@ def test_every_value_of_a_template_goes_through_a_filter(template: Path) -> None
     """Names of variables in ``export NAME=`` are our own, and macros quote what they are given; all else is quoted."""
     for expression in re.findall(r"\{\{(.*?)\}\}", template.read_text(), re.DOTALL):
         quoted = re.search(r"\|\s*(sh|py|json|java_argument|conf|r|yaml)\s*$", expression.strip())
-        ours = re.fullmatch(r"name|(\w+\.)?\w+\((environment)?\)", expression.strip())
+        ours = re.fullmatch(r"name|variable|(\w+\.)?\w+\(.*\)", expression.strip())
         assert quoted or ours, f"{template.name}: {expression}"
 
 
