@@ -14,6 +14,7 @@ from ood_runtime.plan import Directories, Grant, Place
 from ood_runtime.rstudio_home import RStudio
 from ood_runtime.settings import Settings
 from ood_runtime.spark_home import Spark
+from ood_runtime.tls import Tls
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Context:
     run on the job's other nodes, ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that
     root may run the session. Where there is a ``container``, the software is in it, and so are
     its paths.
+    ``tls`` is what it proves itself with, where TLS is on.
     """
 
     settings: Settings
@@ -81,3 +83,4 @@ class Context:
     temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False
     container: Container | None = None
+    tls: Tls | None = None

@@ -32,6 +32,7 @@ from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
+from ood_runtime.tls import Identity, Tls
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Prepared:
     software: Software
     outline: Outline
     container: Container | None = None
+    tls: Tls | None = None
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets."""
@@ -63,6 +65,7 @@ class Prepared:
             launch=self._launch,
             allow_root=self.request.allow_root,
             container=self.container,
+            tls=self.tls,
         )
         plan = self.app.plan(context)
         return replace(plan, services=(*_entered(context, plan), *_end_asked(context)))
@@ -86,16 +89,19 @@ def prepare(request: Request) -> Prepared:
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
     found: list[_Found] = []
+    given: list[Identity | None] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
         lambda: found.append(_find(app, values, request.environment, allocation)),
+        lambda: given.append(_given(values, request.environment)),
     )
     where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
     local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
     if software.spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
+    tls, doubts = _tls(values, given[0], allocation, where)
     outline = Outline(
         app=app.name,
         allocation=allocation,
@@ -107,10 +113,10 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable, *(provided.notices if software.jupyter else ())),
+        notices=(*notices, *unusable, *doubts, *(provided.notices if software.jupyter else ())),
         environment=provided.environment if values.environment.loads else None,
     )
-    return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside)
+    return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside, tls)
 
 
 class _Found(NamedTuple):
@@ -141,6 +147,27 @@ def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
         service if service.remote or service.ours else container.enter(context.container, service, paths)
         for service in plan.services
     )
+
+
+def _given(values: Settings, environment: Mapping[str, str]) -> Identity | None:
+    """The site's certificate, where the settings name one."""
+    if values.tls.mode != "files":
+        return None
+    from ood_runtime import certificates  # noqa: PLC0415  (tens of milliseconds that nobody else has to wait for)
+
+    return certificates.read(values.tls, environment)
+
+
+def _tls(
+    values: Settings, given: Identity | None, allocation: Allocation, where: Place
+) -> tuple[Tls | None, list[str]]:
+    """What the session proves itself with, and what should be known of it."""
+    if values.tls.mode == "off":
+        return None, []
+    from ood_runtime import certificates  # noqa: PLC0415
+
+    doubts = certificates.cautions(given, where.host, allocation.ends_at)
+    return certificates.for_session(values.tls, given, allocation, where), doubts
 
 
 def _end_asked(context: Context) -> tuple[Service, ...]:
