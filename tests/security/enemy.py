@@ -1,0 +1,183 @@
+"""What mallory finds of a session in a batch job, from the inside of each of its nodes and from another one."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.security.answers import kind
+from tests.slurm.cluster import Cluster
+from tests.support.accounts import Account, account, second_user, user_of_tests
+from tests.support.session_of_two import PYTHON
+from tools.port_table import SESSION, WITH_TLS, Reach, Row, Speaks
+
+_SUPPORT = Path(__file__).parents[1] / "support"
+_LOOPBACK = ("127.0.0.1", "::1")
+PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+Key = tuple[str, int]  # a node and a port
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is open: for each node and port, at which address, and whether others reach it; what else is on each node."""
+
+    ports: dict[Key, tuple[str, bool]]
+    sockets: dict[str, set[str]]
+    entered: dict[str, set[str]]
+    udp: dict[str, set[tuple[int, int]]]
+
+    def without(self, before: "Seen") -> "Seen":
+        """What has come since."""
+        return Seen(
+            {key: place for key, place in self.ports.items() if key not in before.ports},
+            _less(self.sockets, before.sockets),
+            _less(self.entered, before.entered),
+            _less(self.udp, before.udp),
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A port of the session: who listens, by process number, what it is, and whether it speaks TLS."""
+
+    node: str
+    port: int
+    remote: bool
+    owners: dict[int, str]
+    hears: str
+    tls: bool
+
+    def __str__(self) -> str:
+        place = "all nodes" if self.remote else "its node"
+        owners = "; ".join(line[-90:] for line in self.owners.values())
+        return f"{self.node}:{self.port} for {place}{', TLS' if self.tls else ''}: {self.hears} [{owners}]"
+
+
+@dataclass
+class Enemy:
+    """Mallory, on all nodes. ``nodes`` are those of the session; ``other`` is one that is not."""
+
+    cluster: Cluster
+    nodes: tuple[str, ...]
+    other: str
+    before: Seen | None = None
+    mallory: Account = field(default_factory=second_user)
+
+    def run(self, node: str, program: Path, *words: str, said: str = "", user: Account | None = None) -> Any:
+        """What a Python program of ours, which needs nothing but Python, tells on a node as mallory, or as ``user``."""
+        done = self.cluster.machines.run(
+            [PYTHON, "-c", program.read_text(), *words], on=node, user=user or self.mallory, stdin=said, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def scan(self) -> Seen:
+        """All ports of all nodes, without those that were open before."""
+        address = {node: self.cluster.machines.by_name[node].address for node in self.nodes}
+        with ThreadPoolExecutor() as pool:
+            near = {node: pool.submit(self._scan, node, *_LOOPBACK, address[node]) for node in self.nodes}
+            far = pool.submit(self._scan, self.other, *address.values()).result()["open"]
+            inside = {node: future.result() for node, future in near.items()}
+        ports: dict[Key, tuple[str, bool]] = {}
+        for node, told in inside.items():
+            for place, open_there in told["open"].items():
+                ports |= {(node, port): (place, False) for port in open_there}
+            ports |= {(node, port): (address[node], True) for port in far[address[node]]}
+        seen = Seen(
+            ports,
+            {node: set(told["sockets"]) for node, told in inside.items()},
+            {node: set(told["entered"]) for node, told in inside.items()},
+            {node: {(port, uid) for port, uid in told["udp"]} for node, told in inside.items()},
+        )
+        return seen.without(self.before) if self.before else seen
+
+    def talk(self, seen: Seen, names: Iterable[str] = (), more: Mapping[str, str] | None = None) -> list[Found]:
+        """What the open ports are, by what they answer to everything that a stranger may say, and to ``more``."""
+        owners = self.owners()
+        found = []
+        with ThreadPoolExecutor() as pool:
+            calls = [
+                pool.submit(self._talk, node, {k: v for k, v in seen.ports.items() if k[0] == node}, names, more or {})
+                for node in self.nodes
+            ]
+            for (node, port), answers in [entry for call in calls for entry in call.result().items()]:
+                if set(answers.values()) <= {"refused", ""} and "refused" in answers.values():
+                    continue  # gone meanwhile
+                hears, tls = kind(answers), answers["tls"] == "yes"
+                found.append(Found(node, port, seen.ports[node, port][1], owners.get((node, port), {}), hears, tls))
+        return sorted(found, key=lambda one: (one.node, str(one.owners.values()), one.hears, one.port))
+
+    def files(self, places: Sequence[str], words: Iterable[str], user: Account | None = None) -> dict[str, list[str]]:
+        """The files, and what /proc has of processes, in which mallory (or ``user``) finds one of the words."""
+        asked = json.dumps({"places": [*PLACES, *places], "words": list(words)})
+        program = Path(__file__).with_name("scan.py")
+        told = {node: self.run(node, program, said=asked, user=user) for node in (*self.nodes, self.other)}
+        return {node: here for node, it in told.items() if (here := [*it["files"], *it["processes"]])}
+
+    def _scan(self, node: str, *addresses: str) -> Any:
+        return self.run(node, Path(__file__).with_name("scan.py"), *addresses)
+
+    def _talk(
+        self, node: str, ports: dict[Key, tuple[str, bool]], names: Iterable[str], more: Mapping[str, str]
+    ) -> dict[Key, dict[str, str]]:
+        words = {f"{address}:{port}": (node, port) for (_, port), (address, _) in ports.items()}
+        told = self.run(node, _SUPPORT / "stranger.py", *words, *names, said=json.dumps(more))
+        return {words[word]: answers for word, answers in told.items()}
+
+    def owners(self) -> dict[Key, dict[int, str]]:
+        """Who listens where, as root sees it; command lines by process number."""
+        owners: dict[Key, dict[int, str]] = {}
+        for user in (user_of_tests(), account("root")):
+            for node, processes in self.cluster.machines.processes(user).items():
+                for pid, line in processes.items():
+                    for port in _listens(pid):
+                        owners.setdefault((node, port), {})[pid] = line
+        return owners
+
+
+def _less(now: Mapping[str, set[Any]], before: Mapping[str, set[Any]]) -> dict[str, set[Any]]:
+    return {node: found - before[node] for node, found in now.items()}
+
+
+def _listens(pid: int) -> Iterator[int]:
+    with suppress(psutil.Error, OSError):
+        for one in psutil.Process(pid).net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN:
+                yield one.laddr.port
+
+
+def problems(found: Iterable[Found], *, tls: bool, release: tuple[int, int]) -> tuple[list[str], Counter[str]]:
+    """What is not as docs/security.md says, in words; and how often each of its rows was found."""
+    wrong, rows = [], Counter[str]()
+    each: Counter[tuple[int, Row]] = Counter()
+    for one in found:
+        row = _row(one, tls=tls, release=release)
+        if row is None:
+            wrong.append(f"not in the table: {one}")
+            continue
+        rows[f"{row.process}: {row.port}"] += 1
+        for pid in one.owners:
+            each[pid, row] += 1
+    wrong += [f"{count} ports, not {row.most}: {row.process} {row.port}" for (_, row), count in each.items() if count > row.most]
+    return wrong, rows
+
+
+def _row(one: Found, *, tls: bool, release: tuple[int, int]) -> Row | None:
+    """The row of the table that a port is in."""
+    encrypted = {
+        Speaks.PLAIN: False,
+        Speaks.RELAY: tls,
+        Speaks.TLS: tls,
+        Speaks.TLS_4: tls and release >= (4, 0),
+    }
+    for row in (*SESSION, *(WITH_TLS if tls else ())):
+        ours = any(mark in line for mark in row.marks for line in one.owners.values())
+        if ours and (row.hears, row.reach is not Reach.NODE, encrypted[row.speaks]) == (one.hears, one.remote, one.tls):
+            return row
+    return None

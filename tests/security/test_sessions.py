@@ -1,0 +1,64 @@
+"""Sessions of every shape on two nodes of a batch job, and what another user gets from them: nothing.
+
+What needs one node only is in tests/integration: test_second_user.py (pages of other sites, sockets and memory of
+kernels, files of a driver), test_connect_users.py, test_rstudio_users.py, test_planted.py (what is planted or taken
+before a session starts) and test_history.py.
+"""
+
+import pytest
+
+from tests.security.enemy import Found, problems
+from tests.security.scenes import Scene, sayings
+from tests.support.accounts import user_of_tests
+
+pytestmark = [pytest.mark.root, pytest.mark.integration, pytest.mark.timeout(600)]
+
+BOTH_NODES = {"Spark worker: RPC, drawn by the kernel": 2, "Spark worker: web interface, drawn by the kernel": 2}
+IDLE = {"Spark master: RPC, from the range": 1, "Spark master: web interface, from the range": 1, **BOTH_NODES}
+
+
+def look(at: Scene) -> list[Found]:
+    """All ports of all nodes as mallory finds them, and what they are; each must be as docs/security.md says."""
+    seen = at.enemy.scan()
+    found = at.enemy.talk(seen, ("/files/none", "/jars/none.jar", "/artifacts/../../../etc/passwd", "1_0"), sayings(at))
+    wrong, rows = problems(found, tls=at.shape.tls, release=at.shape.release)
+    report = "\n".join(map(str, found))
+    print(report)
+    assert not wrong, "\n".join(wrong)
+    assert {name: rows[name] for name in IDLE} == IDLE, report
+    # Nothing by names that everybody may use, nobody's socket, and nothing without connections.
+    for node in at.enemy.nodes:
+        assert not [name for name in seen.sockets[node] if name.startswith("@")], node
+        assert not seen.entered[node], node
+        assert not [port for port, uid in seen.udp[node] if uid == user_of_tests().uid], node
+    return found
+
+
+def test_ready(at: Scene) -> None:
+    """Idle, and before anybody has logged in."""
+    at.wait_until_quiet()
+    look(at)
+
+
+def test_at_work(at: Scene) -> None:
+    """With a job that sends things between the nodes all the time."""
+    at.use()
+    found = look(at)
+    rows = {row for one in found for row in one.owners.values()}
+    assert any("CoarseGrainedExecutorBackend" in row for row in rows)
+    assert {one.node for one in found} == set(at.enemy.nodes)
+
+
+def test_no_secret_shows_on_any_node(at: Scene) -> None:
+    secrets = {value for name, value in at.keys().items() if name != "csrf_token"} | at.session.secrets()
+    secrets |= {secret.removeprefix("Bearer ") for secret in secrets}
+    assert len(secrets) >= 6 and all(len(secret) >= 16 for secret in secrets)
+    places = [str(at.session.job.directory), str(at.session.directory)]
+    assert at.enemy.files(places, secrets) == {}
+    found = at.enemy.files(places, secrets, user=user_of_tests())
+    assert str(at.session.directory / "connection.yml") in found[at.enemy.nodes[0]]  # the search finds what is there
+    assert any("/environ" in path for path in found[at.enemy.nodes[1]])  # _SPARK_AUTH_SECRET of an executor
+    assert not [line for line in at.watcher.seen for secret in secrets if secret in line]
+    assert any("CoarseGrained" in line for line in at.watcher.seen)
+    logs = [path.read_text(errors="replace") for path in (at.session.directory / "logs").iterdir()]
+    assert not [text[:200] for text in (*logs, at.session.job.output()) for secret in secrets if secret in text]
