@@ -28,14 +28,14 @@ def spin(number):
 class Notebook:
     """One kernel, through the server's own interface, as a browser uses it; end it when done."""
 
-    def __init__(self, server: Started, kernel: str) -> None:
+    def __init__(self, server: Started, kernel: str, cell: str = FIRST, result: str = FIRST_RESULT) -> None:
         self._client: JupyterClient = log_in(server.connection)
         begin = time.monotonic()
         self._kernel = self._client.start_kernel(kernel)
-        output = self._run(FIRST)
+        output = self._run(cell)
         self.first_seconds = time.monotonic() - begin
-        if FIRST_RESULT not in output:
-            raise RuntimeError(f"{FIRST} gave {output!r}")
+        if result not in output:
+            raise RuntimeError(f"{cell} gave {output!r}")
 
     def prepare(self) -> None:
         """Define what the jobs need."""

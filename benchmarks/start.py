@@ -89,7 +89,7 @@ def stock(software: Software, results: Results) -> None:
 
 def ours(software: Software, results: Results) -> None:
     """A session, and the first result of a notebook in it."""
-    with _place() as place, session(software, place) as started:
+    with _place() as place, session(software, place, ["spark.warm=off"]) as started:
         results.add("start", started.seconds)
         started.settle()
         notebook = Notebook(started, "pyspark")
@@ -99,7 +99,7 @@ def ours(software: Software, results: Results) -> None:
 
 def without_archives(software: Software, results: Results) -> None:
     """A session whose JVMs have no class-data archives, such as a site's or user's very first."""
-    with _place() as place, session(software, place, ['spark.class_data="off"']) as started:
+    with _place() as place, session(software, place, ["spark.class_data=off", "spark.warm=off"]) as started:
         results.add("start_without_archives", started.seconds)
         started.settle()
         notebook = Notebook(started, "pyspark")
@@ -120,7 +120,9 @@ def jobs(software: Software, results: Results, rounds: int) -> None:
         places = [stack.enter_context(_place()) for _ in range(3)]
         theirs = stack.enter_context(bare_jupyter(software, places[0], f"spark://127.0.0.1:{master}", padding))
         stack.enter_context(bare_spark(software, places[1], master))
-        own = stack.enter_context(session(software, places[2], [f"spark.conf={json.dumps(padding)}"]))
+        # All cores, as the other one has them: what sharing costs is said in docs/performance.md.
+        settings = [f"spark.conf={json.dumps(padding)}", "spark.cores_per_application=100%"]
+        own = stack.enter_context(session(software, places[2], settings))
         notebooks = {"stock_": Notebook(theirs, "python3"), "": Notebook(own, "pyspark")}
         for notebook in notebooks.values():
             notebook.prepare()

@@ -7,6 +7,7 @@ written last, and is the first thing to go.
 import os
 import shlex
 import socket
+from contextlib import ExitStack
 
 from ood_runtime import connection, ports, processes, secret
 from ood_runtime.errors import MissingError, OodRuntimeError
@@ -31,7 +32,11 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
     session fails.
     """
     outline = _outline(planner, request)
-    with Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session:
+    # Ports are held as long as the session lives: services that are started again find theirs free.
+    with (
+        ExitStack() as held,
+        Session(outline.session_directory, outline.app, outline.scratch_base, outline.local_bases) as session,
+    ):
         announce(session.root, session.id)
         status = _status(session, outline, progress)
         with Supervisor(
@@ -43,7 +48,7 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
             lives_with=_lives_with(outline),
         ) as supervisor:
             try:
-                plan = _start(planner, outline, session, supervisor)
+                plan = _start(planner, outline, session, supervisor, held)
                 planner.close()
                 supervisor.check()
                 connection.publish(session.root, plan.connection)
@@ -92,21 +97,25 @@ def _lives_with(outline: Outline) -> dict[int, str]:
     }
 
 
-def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor) -> Plan:
-    """Draw ports and secrets, write the files, start the services; again while ports are lost to others."""
+def _start(planner: Planner, outline: Outline, session: Session, supervisor: Supervisor, held: ExitStack) -> Plan:
+    """Draw ports and secrets, write the files, start the services; again while ports are lost to others.
+
+    The ports stay bound until ``held`` is closed.
+    """
     for _ in range(_PORT_DRAWS):
         secrets = {name: getattr(secret, kind)() for name, kind in outline.secret_names.items()}
-        with ports.hold(outline.port_names, *outline.port_range) as numbers:
-            plan = planner.plan(session.directories, Grant(numbers, secrets, session.id))
-            supervisor.check()
-            session.write(plan.files, plan.directories)
-            try:
-                supervisor.start(plan)
-            except PortLostError as lost:
-                supervisor.stop()
-                supervisor.notice(f"{lost}; drawing other ports")
-                continue
-            return plan
+        numbers = held.enter_context(ports.hold(outline.port_names, *outline.port_range))
+        plan = planner.plan(session.directories, Grant(numbers, secrets, session.id))
+        supervisor.check()
+        session.write(plan.files, plan.directories)
+        try:
+            supervisor.start(plan)
+        except PortLostError as lost:
+            supervisor.stop()
+            held.close()
+            supervisor.notice(f"{lost}; drawing other ports")
+            continue
+        return plan
     raise MissingError(
         f"other programs took the ports that were drawn, {_PORT_DRAWS} times",
         remedy="give this session a range of its own: ports.min and ports.max",

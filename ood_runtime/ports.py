@@ -46,6 +46,24 @@ def hold(names: Iterable[str], lowest: int, highest: int) -> Iterator[dict[str, 
             sock.close()
 
 
+def keep(address: str, port: int) -> socket.socket | None:
+    """A socket that is bound there and never listens: as long as it is open, nobody can listen there.
+
+    None when there is no such address on this node, or another program was faster.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    # For the moment of binding: `hold` has the port too.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        return None
+    # The kernel looks at it once more when another socket that is bound there begins to listen.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return sock
+
+
 def listeners(port: int | None = None) -> list[Listener]:
     """All sockets that listen on this node (or on ``port``), from /proc/net/tcp and tcp6."""
     found = []

@@ -45,12 +45,14 @@ class Service:
     An ``essential`` service's end is the session's end. Others are started again ``restarts`` times.
     A ``remote`` one runs programs on other nodes. Its end never ends the session: a check judges what is left. It is
     asked to end, and given time to clear up there, also when the supervisor was killed.
-    A ``background`` service starts when the session is ready, and its end never matters.
+    A ``background`` service starts when the session is ready. Its end never matters; it may have ``restarts``.
     What ``tells_end`` is such a one, and prints when the job ends, in seconds since 1970.
     ``ready_seconds`` is the time that it has to become ready; it is looked at every ``probe_seconds``, or oftener.
     ``head_start`` is what the others get before it, in seconds: where processors are few, the longest chain goes first.
     ``stop_signal`` asks it to end. At the same time programs that it has started, and that are called as ``parting``
     says, get the signal there: they write down what they have in memory, and are waited for.
+    It is ``alone_at`` addresses and ports that it does not use itself, and nobody else shall: it inherits sockets that
+    are bound there, as far as they can be.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
     """
 
@@ -63,6 +65,7 @@ class Service:
     after: tuple[str, ...] = ()
     head_start: float = 0.0
     ports: tuple[int, ...] = ()
+    alone_at: tuple[tuple[str, int], ...] = ()
     essential: bool = True
     remote: bool = False
     restarts: int = 0

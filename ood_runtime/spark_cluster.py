@@ -1,8 +1,18 @@
 """The cluster of a session: a standalone master and its workers (paper, section 4)."""
 
 import sys
+from pathlib import Path
 
-from ood_runtime import java, spark_driver, spark_jvm, spark_observed, spark_properties, spark_workers, ui_filter
+from ood_runtime import (
+    java,
+    spark_connect,
+    spark_driver,
+    spark_jvm,
+    spark_observed,
+    spark_properties,
+    spark_workers,
+    ui_filter,
+)
 from ood_runtime.context import Context
 from ood_runtime.event_logs import EventLogs
 from ood_runtime.plan import File, Part
@@ -13,24 +23,29 @@ from ood_runtime.spark_properties import address, master_url, spark_software
 from ood_runtime.spark_sizes import compute
 from ood_runtime.spark_workers import MASTER
 
-PORTS = ("spark_master", "spark_master_ui")
+PORTS = ("spark_master", "spark_master_ui", spark_connect.PORT)
 SECRETS = {"spark": "key", "spark_ui": "key"}
 _MAIN = "org.apache.spark.deploy.master.Master"
 _MASTER_RESTARTS = 3
 _EVENT_LOG_SECONDS = 30.0  # between two looks: in that time a driver writes some tens of MB at most
 
 
-def cluster(context: Context) -> Part:
-    """The master and the workers, with everything they read."""
+def cluster(context: Context, directory: Path) -> Part:
+    """The master and the workers, with everything they read.
+
+    ``directory`` is where a driver that is shared runs: relative names of files are its own.
+    """
     sizes = compute(context.allocation.nodes, context.settings.spark)
     logs = _event_logs(context)
     workers = spark_workers.workers(context, sizes)
     properties = spark_properties.compose(context, master_url(context), sizes)
+    connect = spark_connect.server(context, properties, sizes, directory)
     files = [
         File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
         File("spark/master.args", _master_arguments(context)),
         File(spark_driver.ARGUMENTS, spark_driver.arguments(context, properties)),
         *workers.files,
+        *connect.files,
     ]
     software = spark_software(context)
     if java.needs_shim(software.java, software.spark):
@@ -47,7 +62,7 @@ def cluster(context: Context) -> Part:
             *workers.directories,
             *logs.directories,
         ),
-        services=(_master(context), *workers.services, *_archive_builder(context)),
+        services=(_master(context), *workers.services, *connect.services, *_archive_builder(context)),
         checks=workers.checks + logs.checks,
         connection={"spark_master": master_url(context)},
         notices=_notices(context),

@@ -2,52 +2,94 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ood_runtime import class_data, java, spark_jvm
+from ood_runtime import class_data, java, spark_jvm, spark_sharing
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
+from ood_runtime.service import Service
 from ood_runtime.spark_properties import filter_jar, spark_software
 
 KERNEL = "pyspark_kernel.sh"
 ARGUMENTS = "spark/driver.args"
 _STARTUP = "pyspark_startup.py"
+_NOT_USED = "PySpark notebooks do not use PYSPARK_SUBMIT_ARGS of this job; the setting spark.conf takes what is in it"
 
 
-def pyspark_kernel(context: Context) -> Part:
-    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1)."""
+def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str, str]) -> Part:
+    """The PySpark kernel: its wrapper script, and what makes ``sc`` and ``spark`` (paper, section 4.1).
+
+    ``directory`` is where notebooks begin, and ``surroundings`` are the variables that they get from what starts them:
+    a driver that is kept warm for the first of them has the same.
+    """
     software = spark_software(context)
     private = context.directories.private
     startup = render(
         "pyspark_startup.py.j2",
         java=[str(software.java.executable), f"@{private / ARGUMENTS}"],
+        warm=str(context.directories.sockets / "warm-driver")
+        if spark_sharing.warm(context.settings.spark) != "off"
+        else "",
         log_dir=str(context.directories.logs),
         scratch_dir=str(context.directories.scratch),
     )
     wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
-    return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
+    files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
+    notices = (_NOT_USED,) if "PYSPARK_SUBMIT_ARGS" in context.environment else ()
+    return Part(files=files, services=_warm_driver(context, directory, surroundings), notices=notices)
+
+
+def _warm_driver(context: Context, directory: Path, surroundings: Mapping[str, str]) -> tuple[Service, ...]:
+    """Starts the first notebook's driver when the session is ready, by the kernel's own script: it must be the same."""
+    mode = spark_sharing.warm(context.settings.spark)
+    if mode == "off":
+        return ()
+    return (
+        Service(
+            name="warm-driver",
+            argv=("/bin/sh", str(context.directories.private / KERNEL), "--warm", mode),
+            environment={**context.allocation.environment, **surroundings},
+            directory=directory,
+            ready_seconds=60,
+            essential=False,
+            background=True,
+        ),
+    )
 
 
 def environment(context: Context) -> dict[str, str]:
     """The variables with which a PySpark program becomes a driver of this session's cluster."""
-    software = spark_software(context)
-    private = context.directories.private
-    submit = shlex.join(["--properties-file", str(spark_jvm.properties_path(context)), "pyspark-shell"])
-    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
     return {
         **spark_jvm.environment(context),
-        "PYSPARK_DRIVER_PYTHON": str(software.python),
-        "PYSPARK_PYTHON": str(software.python),
-        "PYSPARK_SUBMIT_ARGS": submit,
-        "PYTHONPATH": os.pathsep.join(search),
-        "PYTHONSTARTUP": str(private / _STARTUP),
+        **python_environment(context),
+        "PYSPARK_SUBMIT_ARGS": shlex.join(map(str, _pyspark(context))),
+        "PYTHONSTARTUP": str(context.directories.private / _STARTUP),
     }
 
 
-def arguments(context: Context, properties: Mapping[str, str]) -> str:
-    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that."""
+def python_environment(context: Context) -> dict[str, str]:
+    """The variables with which a Python finds this session's pyspark, and a driver the Python of its executors."""
+    software = spark_software(context)
+    search = [*map(str, software.spark.python_path), *filter(None, [context.environment.get("PYTHONPATH")])]
+    return {
+        "PYSPARK_DRIVER_PYTHON": str(software.python),
+        "PYSPARK_PYTHON": str(software.python),
+        "PYTHONPATH": os.pathsep.join(search),
+    }
+
+
+def _pyspark(context: Context) -> Sequence[object]:
+    """What SparkSubmit is told for a notebook's driver."""
+    return ("--properties-file", spark_jvm.properties_path(context), "pyspark-shell")
+
+
+def arguments(context: Context, properties: Mapping[str, str], program: Sequence[object] = ()) -> str:
+    """What Spark's own launcher would make of the properties for a driver, without the JVM that it needs for that.
+
+    ``program`` is what SparkSubmit is told; without it, what it is told for a notebook.
+    """
     software = spark_software(context)
     return spark_jvm.argument_file(
         [
@@ -60,9 +102,7 @@ def arguments(context: Context, properties: Mapping[str, str]) -> str:
             "-cp",
             _classpath(context, properties),
             "org.apache.spark.deploy.SparkSubmit",
-            "--properties-file",
-            spark_jvm.properties_path(context),
-            "pyspark-shell",
+            *(program or _pyspark(context)),
         ]
     )
 

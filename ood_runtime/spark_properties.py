@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java_properties, spark_observed, spark_ui, ui_filter
+from ood_runtime import class_data, java_properties, spark_observed, spark_sharing, spark_ui, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
@@ -84,21 +84,11 @@ def _computed(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     if not has_hive(context):
         # Spark's own choice is a Hive catalog in the current directory, which only one notebook can open.
         entries["spark.sql.catalogImplementation"] = "in-memory"
-    if settings.dynamic_allocation:
-        entries |= {
-            "spark.dynamicAllocation.enabled": "true",
-            "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-            "spark.dynamicAllocation.minExecutors": "0",
-            # All at once for a new notebook: asking for 1, 2, 4 ... takes a second each time.
-            "spark.dynamicAllocation.initialExecutors": str(sizes.executors),
-            "spark.dynamicAllocation.executorIdleTimeout": f"{settings.executor.idle_seconds}s",
-        }
     if settings.gpu.enabled:
         entries["spark.executor.resource.gpu.amount"] = str(settings.gpu.per_executor)
         entries["spark.task.resource.gpu.amount"] = f"{settings.gpu.per_task:g}"
-    if settings.cores_per_application:
-        entries["spark.cores.max"] = str(settings.cores_per_application)
-    return entries | spark_observed.properties(settings, context.directories.session)
+    observed = spark_observed.properties(settings, context.directories.session)
+    return entries | spark_sharing.entries(settings, sizes) | observed
 
 
 def has_hive(context: Context) -> bool:

@@ -5,7 +5,7 @@ Whatever R is started, it reads the session's profile, which has all of it: in R
 
 import shlex
 
-from ood_runtime import class_data, spark_jvm
+from ood_runtime import class_data, spark_connect, spark_jvm
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
@@ -24,6 +24,7 @@ def r_sessions(context: Context) -> Part:
         environment=_drivers(context),
         site_profile=context.environment.get("R_PROFILE"),
         master=master_url(context),
+        shared=spark_connect.access(context),
     )
     sparklyr = render(
         "sparklyr.yml.j2",

@@ -19,6 +19,10 @@ JUPYTER_MEMORY = 512 * MIB  # the server, and the notebook's own Python
 HEAP_SHARE = 0.7
 LEAST_EXECUTOR = 450 * MIB  # Spark refuses less (1.5 times its reserved memory)
 MOST_CORES = 8  # of one executor: larger heaps spend their time in garbage collection
+# Executors of a node, at least, where several notebooks share a cluster: so one notebook can hold some on every node,
+# and leaves some. A node alone has one more. No more of them than this makes necessary: each is a JVM.
+EXECUTORS_TO_SHARE = 2
+LARGEST_SHARE = 0.75  # of the executors, that one notebook may hold
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Offer:
 @dataclass(frozen=True)
 class Sizes:
     """Memory in bytes. ``worker`` is each of the first node's workers, None where it has none; ``executors`` are all
-    of the session, and ``driver_memory`` is a driver's heap.
+    of the session, and ``driver_memory`` is a driver's heap. ``most_cores`` are those that one notebook may hold; None
+    for all.
     """
 
     worker: Offer | None
@@ -44,6 +49,7 @@ class Sizes:
     executor_memory: int
     executors: int
     driver_memory: int
+    most_cores: int | None = None
 
 
 def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
@@ -61,7 +67,11 @@ def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
     worker = None if settings.driver_only else _beside_driver(first, settings, driver)
     offers = [*([worker] if worker else []), *(_alone(node, settings) for node in others)]
     smallest = Offer(min(offer.cores for offer in offers), min(offer.memory for offer in offers))
-    cores = settings.executor.cores or _part(smallest.cores, smallest.memory)
+    total = settings.workers_per_node * sum(offer.cores for offer in offers)
+    limit = _limit(settings, total)
+    cores = settings.executor.cores or min(
+        _part(smallest.cores, smallest.memory, _least(settings, limit, total, len(offers))), limit or smallest.cores
+    )
     memory = settings.executor.memory or min(_whole(offer.memory // max(1, offer.cores // cores)) for offer in offers)
     if not settings.executor.memory and not settings.executor.cores:
         memory = max(
@@ -74,7 +84,35 @@ def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
             f"no worker has the {cores} cores and {text(memory)} of memory together that an executor would have",
             remedy="lower spark.executor.cores or spark.executor.memory",
         )
-    return Sizes(worker, cores, memory, executors, driver)
+    return Sizes(worker, cores, memory, executors, driver, limit or _share(settings, executors, cores))
+
+
+def _limit(settings: SparkSettings, total: int) -> int | None:
+    """The most cores of one notebook that the settings name, of ``total``; None when they name none."""
+    asked = settings.cores_per_application
+    if asked is None:
+        return None
+    limit = max(1, total * int(asked[:-1]) // 100) if asked.endswith("%") else int(asked)
+    if settings.executor.cores and settings.executor.cores > limit:
+        raise SettingsError(
+            f"spark.cores_per_application: {asked} of {total} cores are fewer than the {settings.executor.cores} of "
+            "one executor; no notebook would get any",
+            remedy="raise it, or lower spark.executor.cores",
+        )
+    return limit
+
+
+def _least(settings: SparkSettings, limit: int | None, total: int, nodes: int) -> int:
+    """How many executors a worker has at least, so that there is one for a second notebook."""
+    alone = settings.sharing == "one" or (limit is not None and limit >= total)
+    if alone or settings.gpu.enabled:  # no more executors than there are GPUs
+        return 1
+    return -(-(EXECUTORS_TO_SHARE + (nodes == 1)) // settings.workers_per_node)
+
+
+def _share(settings: SparkSettings, executors: int, cores: int) -> int | None:
+    """The most cores of one notebook where the settings name none."""
+    return None if settings.sharing == "one" else cores * max(1, int(executors * LARGEST_SHARE))
 
 
 def _driver_memory(node: Node, settings: SparkSettings) -> int:
@@ -148,9 +186,11 @@ def _check(settings: SparkSettings, largest: Offer, cores: int, memory: int) -> 
         )
 
 
-def _part(cores: int, memory: int) -> int:
-    """Cores of one executor: all, or equal parts of at most MOST_CORES as far as the memory goes round."""
-    parts = min(-(-cores // MOST_CORES), memory // LEAST_EXECUTOR)
+def _part(cores: int, memory: int, least: int) -> int:
+    """Cores of one executor: all, or equal parts of at most MOST_CORES, and ``least`` parts at least, as far as the
+    memory goes round.
+    """
+    parts = min(max(-(-cores // MOST_CORES), least), memory // LEAST_EXECUTOR, cores)
     return cores // max(1, parts)
 
 

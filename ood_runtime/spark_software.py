@@ -17,6 +17,26 @@ from ood_runtime.settings.model import Spark as SparkSettings
 from ood_runtime.spark_home import Spark
 
 _ASK_SECONDS = 30
+_CONNECT_RELEASE = (4, 0)
+# What pyspark's own extra `connect` has: names of modules, and of packages.
+_CLIENT_PACKAGES = {
+    "grpc": "grpcio",
+    "grpc_status": "grpcio-status",
+    "google.rpc": "googleapis-common-protos",
+    "pandas": "'pandas<3'",
+    "pyarrow": "pyarrow",
+    "zstandard": "zstandard",
+}
+# A module whose parent is missing is an error.
+_ASK = """import importlib.util, sys
+for name in sys.argv[1:]:
+    try:
+        found = importlib.util.find_spec(name)
+    except ImportError:
+        found = None
+    if not found:
+        print(name)
+"""
 
 
 def find(
@@ -38,6 +58,8 @@ def find(
     reason = java.fits(the_java, spark)
     if reason:
         raise MissingError(reason, remedy="set spark.java_home to a Java that fits; `ood-runtime doctor` tells which")
+    if settings.sharing == "connect":
+        find_all(lambda: _check_release(spark), lambda: _check_client(pythons[0], environment) if kernel else None)
     directories = archive_directories(settings, environment)
     use = settings.class_data != "off"
     archives = class_data.find(the_java, spark, directories) if use else None
@@ -98,6 +120,32 @@ def _has_ipykernel(python: Path) -> bool:
         return done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _check_release(spark: Spark) -> None:
+    if spark.release < _CONNECT_RELEASE:
+        raise MissingError(
+            f"spark.sharing: connect needs Spark 4; {spark.home} is {spark.version}",
+            remedy="set spark.sharing to fair, or use a newer Spark",
+        )
+
+
+def _check_client(python: Path, environment: Mapping[str, str]) -> None:
+    """Raises MissingError when notebooks of this Python could not be clients of a Spark Connect server."""
+    inherited = {name: value for name, value in environment.items() if name != "PYTHONSTARTUP"}
+    try:
+        done = subprocess.run(
+            [python, "-c", _ASK, *_CLIENT_PACKAGES],
+            cwd="/", env=inherited, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True,
+        )  # fmt: skip
+        missing = [_CLIENT_PACKAGES[name] for name in done.stdout.split()]
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MissingError(f"spark.python: {python} cannot say what packages it has: {error}") from error
+    if missing:
+        raise MissingError(
+            f"spark.sharing: connect: {python} lacks {', '.join(missing)}, which clients of Spark Connect need",
+            remedy=f"{python} -m pip install {' '.join(missing)}",
+        )
 
 
 def _conf_directory(spark: Spark, environment: Mapping[str, str]) -> Path | None:

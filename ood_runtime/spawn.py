@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import partial
 
-from ood_runtime import kernel, processes
+from ood_runtime import kernel, ports, processes
 from ood_runtime.errors import MissingError
 from ood_runtime.service import Service
 
@@ -19,6 +19,7 @@ def spawn(service: Service, environment: Mapping[str, str], log: int) -> "subpro
     if service.remote:
         complete[processes.REMOTE] = complete.get(processes.MARK, "")
     last = service.stop_signal if service.remote else signal.SIGKILL
+    kept = [sock for address in service.alone_at if (sock := ports.keep(*address))]
     try:
         return subprocess.Popen(
             service.argv,
@@ -28,6 +29,7 @@ def spawn(service: Service, environment: Mapping[str, str], log: int) -> "subpro
             env=complete,
             cwd=service.directory,
             start_new_session=True,
+            pass_fds=[sock.fileno() for sock in kept],
             preexec_fn=partial(_in_child, last),  # noqa: PLW1509  (this process has one thread)
         )
     except OSError as error:
@@ -35,6 +37,9 @@ def spawn(service: Service, environment: Mapping[str, str], log: int) -> "subpro
             f"cannot start {service.name}: {error.filename or service.argv[0]}: {error.strerror}",
             remedy="see `ood-runtime doctor`",
         ) from error
+    finally:
+        for sock in kept:
+            sock.close()
 
 
 def _in_child(last: signal.Signals) -> None:

@@ -243,12 +243,13 @@ class Supervisor:
         processes.send_group(process.pid, signal.SIGKILL)
         running.process, running.ready, running.let_go = None, False, False
         self._checks.look_soon()
-        if service.background:
+        if service.background and running.restarts >= service.restarts:
             running.given_up = True
             said = logs.tail(self._session.root / service.log, 1)
             if service.tells_end and status == 0 and said and said[0].isdecimal():
                 self._status.ends_at = float(said[0])
-            self._status.service(service.name, "ended" if status == 0 else "failed", pid=None, detail="")
+            state, detail = ("failed", failures.describe(status)) if status else ("ended", "")
+            self._status.service(service.name, state, pid=None, detail=detail)
             return
         if not self._published and any(map(_taken, service.ports)):
             raise PortLostError(f"another program took a port of {service.name}")

@@ -99,6 +99,12 @@ def url(context: Context) -> str:
     return origin + base_url(context)
 
 
+def root_directory(context: Context) -> Path:
+    """The top of the file browser, where notebooks begin."""
+    root = context.settings.jupyter.root_dir or Path(context.environment.get("HOME") or "/")
+    return root if root.is_absolute() and root.is_dir() else context.directories.session
+
+
 def _service(context: Context, environment: Mapping[str, str], head_start: float) -> Service:
     jupyter = _jupyter(context)
     private = context.directories.private / "jupyter"
@@ -121,7 +127,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             **_writable_home(context),
             **environment,
         },
-        directory=_root_directory(context),
+        directory=root_directory(context),
         ready=JupyterLogin(
             address=reachable(context.place.address),
             port=port,
@@ -142,7 +148,7 @@ def _config(context: Context, pages: Pages | None) -> str:
         port=grant.ports[PORT],
         base_url=base_url(context),
         password_hash=jupyter_hash(grant.secrets["password"], grant.secrets["salt"]),
-        root_dir=str(_root_directory(context)),
+        root_dir=str(root_directory(context)),
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
         terminal_shell=settings.shell or _login_shell(),
@@ -184,11 +190,6 @@ def _jupyter(context: Context) -> Jupyter:
     if not context.software.jupyter:
         raise OodRuntimeError("this app was planned without looking for Jupyter")
     return context.software.jupyter
-
-
-def _root_directory(context: Context) -> Path:
-    root = context.settings.jupyter.root_dir or Path(context.environment.get("HOME") or "/")
-    return root if root.is_absolute() and root.is_dir() else context.directories.session
 
 
 def _writable_home(context: Context) -> dict[str, str]:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-from ood_runtime import spark_cluster, spark_driver, spark_r, spark_software, spark_ui, spark_ui_entrance
+from ood_runtime import (
+    spark_cluster,
+    spark_connect,
+    spark_driver,
+    spark_r,
+    spark_software,
+    spark_ui,
+    spark_ui_entrance,
+)
 from ood_runtime.apps import jupyter
 from ood_runtime.context import Context, Software, SparkSoftware
 from ood_runtime.errors import find_all
@@ -31,25 +39,28 @@ class JupyterSparkApp:
 
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""
-        kernel = spark_driver.pyspark_kernel(context)
-        environment = {
-            "OOD_RUNTIME_PYSPARK_KERNEL": str(context.directories.private / spark_driver.KERNEL),
-            **spark_r.environment(context),
+        kernels = spark_connect.kernels(context)
+        # Static kernelspecs find their scripts through these.
+        variables = {
+            f"OOD_RUNTIME_{name.upper().replace('-', '_')}_KERNEL": str(path) for name, path in kernels.items()
         }
+        environment = {**variables, **spark_r.environment(context)}
         server = jupyter.server(
             context,
-            kernels=("pyspark",),
+            kernels=tuple(kernels),
             environment=environment,
             head_start=_head_start(context),
             pages=_spark_pages(context),
         )
+        directory = jupyter.root_directory(context)
         return combine(
             self.name,
             jupyter.url(context),
             server,
-            kernel,
+            spark_connect.shared_kernel(context),
             spark_r.r_sessions(context),
-            spark_cluster.cluster(context),
+            spark_cluster.cluster(context, directory),
+            spark_driver.pyspark_kernel(context, directory, environment),
             spark_ui_entrance.entrance(context),
         )
 

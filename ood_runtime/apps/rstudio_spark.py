@@ -36,7 +36,7 @@ class RStudioSparkApp:
             rstudio.url(context),
             rstudio.server(context, spark_r.environment(context)),
             spark_r.r_sessions(context),
-            spark_cluster.cluster(context),
+            spark_cluster.cluster(context, context.directories.session),
             spark_ui_entrance.entrance(context),
         )
 

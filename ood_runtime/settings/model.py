@@ -16,7 +16,7 @@ from ood_runtime.settings.sizes import MIB, Memory
 PROTECTED = re.compile(
     r"spark\.(authenticate|network\.crypto|network\.sasl|io\.encryption|ssl|acls|admin|modify|user\.groups|ui\.filters"
     r"|ui\.view|ui\.killEnabled|ui\.reverseProxy|ui\.allowFramingFrom|master\.rest|master\.ui|org\.apache\.spark\.ui"
-    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.authenticate)"
+    r"|ood_runtime|redaction|submit\.deployMode|master$|history\.ui|connect\.(authenticate|grpc))"
 )
 
 
@@ -29,6 +29,12 @@ def _origin(value: str) -> str:
 def _workers(value: str) -> str:
     if not re.fullmatch(r"all|[1-9]\d*|(100|[1-9]?\d)%", value):
         raise ValueError("should be a number of workers, a share such as 80%, or all")
+    return value
+
+
+def _share(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*|(100|[1-9]\d?)%", value):
+        raise ValueError("should be a number of cores, or a share such as 50%")
     return value
 
 
@@ -146,11 +152,12 @@ class Executor(Section):
     """The Spark executors."""
 
     cores: int | None = Field(None, ge=1)
-    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts."""
+    """Cores of one executor. Not set: all of a worker up to 8; larger workers are cut into equal parts. Where several
+    notebooks share the cluster, every node has two executors at least, a node alone three."""
     memory: Memory | None = Field(None, ge=450 * MIB)
     """Heap of one executor. Not set: the worker's memory, shared by its executors."""
     idle_seconds: int = Field(60, ge=1)
-    """An executor that has had nothing to do for so long is given back to other notebooks."""
+    """An executor that has had nothing to do for so long is given back to other notebooks, unless `sharing` is one."""
 
 
 class Gpu(Section):
@@ -191,10 +198,18 @@ class Spark(Section):
     ui: bool = True
     """Let the web interfaces of Spark be opened through the portal, by the owner only. Without it there is no way to
     them, and applications have none."""
-    dynamic_allocation: bool = True
-    """Give idle executors back, so that a second notebook gets cores while the first one rests."""
-    cores_per_application: int | None = Field(None, ge=1)
-    """The most cores that one notebook may hold. Not set: all, as long as no other notebook has them."""
+    sharing: Literal["one", "fair", "connect"] = "fair"
+    """How notebooks and R sessions share the cluster. `one`: the first one has all of it until it ends. `fair`: each
+    may hold a part of it, and gives back what it does not use. `connect` (Spark 4): as fair, and notebooks with the
+    kernel "PySpark (shared)" have one driver together, a Spark Connect server, which may hold all."""
+    cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
+    """The most cores that one notebook with a driver of its own may hold: a number, or a share of all such as 50%. Not
+    set: all where `sharing` is one; else about two thirds, so that there is always an executor for another."""
+    warm: Literal["off", "gateway", "context"] = "gateway"
+    """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
+    with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
+    spark.executor.idle_seconds. It starts when the session is ready, and takes the memory that is one driver's.
+    Where `sharing` is connect there is the shared driver instead."""
     event_logs: EventLogs = EventLogs()
     prometheus: bool = False
     """Give Spark's web interfaces also pages of metrics for Prometheus, closed like the others."""

@@ -47,8 +47,15 @@ SECRETS = {
     "cookie_key": Secret("CookieKeyCookieKeyCookieKeyCookieKeyCookieK"),
     "rpc_key": Secret("RpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyR"),
 }
-PORTS = {"jupyter": 20001, "spark_master": 20002, "spark_master_ui": 20003, "rstudio": 20004, "sparklyr": 20005}
-PORTS["spark_ui"] = 20006
+PORTS = {
+    "jupyter": 20001,
+    "spark_master": 20002,
+    "spark_master_ui": 20003,
+    "rstudio": 20004,
+    "sparklyr": 20005,
+    "spark_ui": 20006,
+    "spark_connect": 20007,
+}
 OPTIONS = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
     "--add-modules=jdk.incubator.vector",
@@ -153,10 +160,11 @@ CONTEXTS = {
                     "spark.executor.extraJavaOptions": "-verbose:gc",
                     "spark.hadoop.greeting": " \u00fc\nline",
                 },
-                "dynamic_allocation": False,
+                "sharing": "one",
                 "cores_per_application": 2,
                 "executor": {"cores": 2, "memory": "2g"},
                 "wait_for_workers": "all",
+                "warm": "context",
                 "event_logs": {"enabled": True, "limit": "100m"},
                 "prometheus": True,
             }
@@ -164,6 +172,7 @@ CONTEXTS = {
         archives=True,
     ),
     "jupyter-spark-three-nodes": on_three_nodes(),
+    "jupyter-spark-connect": context({"spark": {"sharing": "connect"}}),
     "jupyter-spark-by-a-wrapper": by_a_wrapper(),
     **rstudio_contexts.contexts(context({"portal": {"origin": "https://ood.example.org"}}), SCRATCH),
 }
@@ -203,6 +212,7 @@ def described(service: Service) -> str:
         f"unset {key}" if value is None else f"{key}={value}" for key, value in sorted(service.environment.items())
     ]
     lines += [f"after = {list(service.after)}", f"ports = {list(service.ports)}", f"ready = {service.ready!r}"]
+    lines += [f"alone at {service.alone_at}"] if service.alone_at else []
     lines += [f"ready_seconds = {service.ready_seconds:g}", f"restarts = {service.restarts}"]
     lines += [f"essential = {service.essential}, background = {service.background}"]
     lines += ["remote"] * service.remote
@@ -240,7 +250,7 @@ def test_the_plan_is_the_one_that_was_reviewed(name: str, plan: Plan, golden: Ca
 
 
 # Of programs that hardly depend on the session only what the template fills in.
-MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py")
+MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py", "pyspark_shared_startup.py")
 
 
 def filled_in(file: File) -> str:
@@ -312,14 +322,15 @@ def test_java_reads_its_arguments_as_they_are_meant(plan: Plan) -> None:
             assert len(words) == len(content(file).splitlines()), "one argument a line"
             if file.name != "spark/remote-worker.args":  # each node's script adds what is the node's
                 properties = words[words.index("--properties-file") + 1]
-                assert properties == str(SESSION / "ood-runtime/spark/spark.conf")
+                own = "connect.conf" if file.name == "spark/connect.args" else "spark.conf"
+                assert properties == str(SESSION / "ood-runtime/spark" / own)
             classpath = words[words.index("-cp") + 1].split(":")
             assert str(SPARK / "jars") in {str(Path(entry).parent) for entry in classpath}
 
 
 def test_java_reads_the_properties_as_they_are_meant(name: str, plan: Plan) -> None:
     for file in plan.files:
-        if file.name.endswith(".conf") and file.name.startswith("spark/"):
+        if file.name.endswith(".conf") and file.name.startswith("spark/") and file.content:
             entries = java_properties(content(file))
             assert entries["spark.authenticate"] == "true", "what the site says is left out"
             assert entries["spark.authenticate.secret"] == SECRETS["spark"].reveal()
@@ -348,10 +359,14 @@ def test_secrets_are_only_in_files_that_are_erased(plan: Plan) -> None:
         assert value.reveal() not in repr(plan.connection) + plan.url + repr(plan.notices)
 
 
+# The first is what the server's script makes the others of.
+CONNECT = {"spark/connect-base.conf", "spark/connect.conf", "spark/connect.token"}
+
+
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
     own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json", "spark/metrics-token"}
-    assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *rstudio_contexts.SECRET}
+    assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *CONNECT, *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
 

@@ -3,155 +3,78 @@
 import json
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import KernelManager
 
 from ood_runtime.render import render
-from tests.support.needs import need_java, need_spark35
+from tests.support.kernels import WITHIN, Cluster, Kernel, running_cluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
-REPOSITORY = Path(__file__).parent.parent.parent
-WITHIN = 240  # seconds, of a busy machine
 SUM = "sc.parallelize(range(1000)).sum()"
-
-
-@dataclass(frozen=True)
-class Cluster:
-    home: Path
-    directory: Path
-    properties: Path
-    environment: dict[str, str]
-
-
-class Kernel:
-    """A kernel under test, started from the packaged kernelspec."""
-
-    def __init__(self, cluster: Cluster, directory: Path, environment: dict[str, str]) -> None:
-        specs = KernelSpecManager(kernel_dirs=[str(REPOSITORY / "kernelspecs")])
-        self.manager = KernelManager(kernel_name="pyspark", kernel_spec_manager=specs, transport="ipc")
-        self.manager.connection_file = str(directory / "connection.json")
-        script = str(directory / "pyspark_kernel.sh")
-        self.manager.start_kernel(env={**os.environ, **environment, "OOD_RUNTIME_PYSPARK_KERNEL": script})
-        self.client: BlockingKernelClient = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=20)
-
-    def run(self, code: str) -> str:
-        """A cell's output and result; its error in words."""
-        output: list[str] = []
-
-        def collect(message: dict[str, dict[str, object]]) -> None:
-            content = message["content"]
-            if "evalue" in content:
-                output.append(f"{content['ename']}: {content['evalue']}")
-            elif "text" in content or "data" in content:
-                data = content.get("data", {})
-                assert isinstance(data, dict)
-                output.append(str(content.get("text", data.get("text/plain", ""))))
-
-        self.client.execute_interactive(code, timeout=WITHIN, output_hook=collect)
-        return "".join(output)
-
-    def processes(self) -> list[psutil.Process]:
-        pid = self.manager.provisioner.pid  # type: ignore[union-attr]
-        return psutil.Process(pid).children(recursive=True)
-
-    def end(self) -> None:
-        self.client.stop_channels()
-        if self.manager.has_kernel:
-            self.manager.shutdown_kernel()
 
 
 @pytest.fixture(scope="module", params=["4", "3.5"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    directory = tmp_path_factory.mktemp("spark")
-    if request.param == "4":
-        pyspark = pytest.importorskip("pyspark")
-        home, python_path = Path(pyspark.__file__).parent, ""
-    else:
-        home = need_spark35()
-        python_path = ":".join([str(home.parent), *map(str, (home / "python/lib").glob("py4j*.zip"))])
-    (directory / "conf").mkdir()
-    properties = directory / "spark.properties"
-    common = f"spark.authenticate true\nspark.authenticate.secret {secrets.token_hex(32)}\nspark.ui.enabled false\n"
-    properties.write_text(common + "spark.master.rest.enabled false\n")
-    environment = {
-        "SPARK_HOME": str(home),
-        "JAVA_HOME": str(need_java(17)),
-        "SPARK_CONF_DIR": str(directory / "conf"),
-        "SPARK_LOCAL_DIRS": str(directory),
-        "SPARK_WORKER_DIR": str(directory / "work"),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": python_path,
-    }
-    made = Cluster(home, directory, properties, environment)
-    daemons = []
-    try:
-        daemons.append(daemon(made, "master.Master"))
-        master = wait_for(made, "master.Master", r"Starting Spark master at (\S+)")
-        daemons.append(daemon(made, "worker.Worker", "--cores", "2", "--memory", "1g", master))
-        wait_for(made, "worker.Worker", r"(Successfully registered)")
-        address = "spark.driver.host 127.0.0.1\nspark.driver.bindAddress 127.0.0.1\nspark.executor.memory 512m\n"
-        properties.write_text(f"{common}spark.master {master}\nspark.app.name test\n{address}")
-        yield made
-    finally:
-        for process in reversed(daemons):
-            process.terminate()
-            process.wait(60)
-
-
-def daemon(cluster: Cluster, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    places = ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0", "--properties-file", str(cluster.properties)]
-    with (cluster.directory / name).open("wb") as log:
-        return subprocess.Popen(
-            [cluster.home / "bin/spark-class", f"org.apache.spark.deploy.{name}", *places, *arguments],
-            env=os.environ | cluster.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def wait_for(cluster: Cluster, name: str, pattern: str) -> str:
-    deadline = time.monotonic() + WITHIN
-    while not (match := re.search(pattern, (cluster.directory / name).read_text())):
-        assert time.monotonic() < deadline, (cluster.directory / name).read_text()
-        time.sleep(0.1)
-    return match[1]
+    with running_cluster(request.param, tmp_path_factory.mktemp("spark")) as cluster:
+        yield cluster
 
 
 @pytest.fixture
 def start(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
     kernels: list[Kernel] = []
 
-    def start(program: Path | None = None, **environment: str) -> Kernel:
-        submit = program or cluster.home / "bin/spark-submit"
-        java = [str(submit), "--properties-file", str(cluster.properties), "pyspark-shell"]
-        startup = tmp_path / "pyspark_startup.py"
-        places = {"log_dir": str(tmp_path), "scratch_dir": str(tmp_path)}
-        startup.write_text(render("pyspark_startup.py.j2", java=java, **places))
-        names = {name: value for name, value in cluster.environment.items() if value}
-        values = {"python": sys.executable, "environment": {**names, "PYTHONSTARTUP": str(startup)}}
-        (tmp_path / "pyspark_kernel.sh").write_text(render("pyspark_kernel.sh.j2", **values))
-        kernels.append(Kernel(cluster, tmp_path, environment))
+    def start(program: Path | None = None, directory: Path | None = None, **environment: str) -> Kernel:
+        write_scripts(cluster, tmp_path, program)
+        kernels.append(Kernel(cluster, tmp_path, environment, directory))
         return kernels[-1]
 
     yield start
     for kernel in kernels:
         kernel.end()
+
+
+def write_scripts(cluster: Cluster, place: Path, program: Path | None = None) -> None:
+    submit = program or cluster.home / "bin/spark-submit"
+    java = [str(submit), "--properties-file", str(cluster.properties), "pyspark-shell"]
+    startup = place / "pyspark_startup.py"
+    places = {"log_dir": str(place), "scratch_dir": str(place), "warm": str(place / "warm")}
+    startup.write_text(render("pyspark_startup.py.j2", java=java, **places))
+    names = {name: value for name, value in cluster.environment.items() if value}
+    values = {"python": sys.executable, "environment": {**names, "PYTHONSTARTUP": str(startup)}}
+    (place / "pyspark_kernel.sh").write_text(render("pyspark_kernel.sh.j2", **values))
+
+
+@pytest.fixture
+def warm(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[str], psutil.Process]]:
+    """Starts what keeps a driver warm; its Java, which has opened its gateway when that is all."""
+    keepers: list[subprocess.Popen[bytes]] = []
+
+    def warm(mode: str) -> psutil.Process:
+        write_scripts(cluster, tmp_path)
+        argv = ["/bin/sh", str(tmp_path / "pyspark_kernel.sh"), "--warm", mode]
+        keepers.append(subprocess.Popen(argv, cwd="/"))
+        while not (tmp_path / "warm").exists() or (mode == "gateway" and not [*tmp_path.glob("pyspark-*/gateway")]):
+            assert keepers[-1].poll() is None
+            time.sleep(0.05)
+        (java,) = psutil.Process(keepers[-1].pid).children()
+        return java
+
+    yield warm
+    for keeper in keepers:
+        keeper.kill()
+        keeper.wait()
+
+
+def logs(place: Path) -> str:
+    return "".join(path.read_text() for path in place.glob("pyspark-driver-*.log"))
 
 
 def test_the_first_cell_and_what_a_notebook_does_next(start: Callable[..., Kernel], tmp_path: Path) -> None:
@@ -238,3 +161,58 @@ def test_an_interrupt_while_waiting(start: Callable[..., Kernel]) -> None:
         pass
     assert reply["content"]["ename"] in ("SparkNotReady", "KeyboardInterrupt")
     assert kernel.run(SUM) == "499500"
+
+
+def test_a_warm_driver_with_its_context(
+    start: Callable[..., Kernel], warm: Callable[[str], psutil.Process], tmp_path: Path
+) -> None:
+    """Taken over once, from another directory, and gone with the kernel; the next one has its own."""
+    java = warm("context")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/lines.txt").write_text("a\nb\n")
+    kernel, second = start(directory=tmp_path / "data"), start()
+    assert kernel.run(SUM) == "499500"
+    assert second.run("sc.version").startswith("'")
+    second.end()
+    relative = "(spark.read.text('lines.txt').count(), sc.textFile('lines.txt').count(), sc.addFile('lines.txt'))"
+    assert kernel.run(relative) == "(2, 2, None)"
+    assert kernel.run("spark.conf.get('spark.sql.warehouse.dir')") == f"'file:{tmp_path}/data/spark-warehouse'"
+    assert kernel.run("total = sc.accumulator(0)\nsc.parallelize(range(10)).foreach(total.add)\ntotal.value") == "45"
+    assert kernel.run("sc.stop(); sc = SparkContext.getOrCreate(); sc.appName") == "'test'"
+    assert "taken over by the kernel" in logs(tmp_path) and "not the session's warm one" in logs(tmp_path)
+    assert java.is_running()
+    kernel.manager.restart_kernel()
+    kernel.client.wait_for_ready(timeout=20)
+    assert not [p for p in psutil.wait_procs([java], timeout=20)[1] if p.status() != psutil.STATUS_ZOMBIE]
+    assert kernel.run(SUM) == "499500"
+
+
+def test_a_warm_driver_that_does_not_answer(
+    start: Callable[..., Kernel], warm: Callable[[str], psutil.Process], tmp_path: Path
+) -> None:
+    java = warm("gateway")
+    java.suspend()
+    kernel = start()
+    assert kernel.run(SUM) == "499500"
+    assert "the session's warm driver is no use, a new one starts: TimeoutError" in logs(tmp_path)
+    assert not [p for p in psutil.wait_procs([java], timeout=20)[1] if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_settings_that_come_too_late_are_named(
+    start: Callable[..., Kernel], warm: Callable[[str], psutil.Process], tmp_path: Path
+) -> None:
+    """In a driver of the kernel's own, since the warm one was killed: it is the same for both."""
+    warm("gateway").kill()
+    kernel = start()
+    builder = "SparkSession.builder.appName('mine').config('spark.executor.memory', '600m')"
+    more = ".config('spark.driver.memory', '3g').config('spark.sql.shuffle.partitions', 3).config('spark.own', 1)"
+    said = kernel.run(builder + more + ".getOrCreate()\nprint(spark.conf.get('spark.sql.shuffle.partitions'))")
+    assert "not take any more: spark.app.name, spark.executor.memory\n" in said
+    assert "not take any more: spark.driver.memory\n" in said and "3\n" in said
+    said = kernel.run("spark.stop()\nspark = " + builder + ".getOrCreate()\nprint(spark.sparkContext.appName)")
+    assert said == "mine\n"
+    said = kernel.run(
+        "import os\nos.environ['PYSPARK_SUBMIT_ARGS'] = '--packages a:b:c'\nSparkSession.builder.getOrCreate();"
+    )
+    assert "not take any more: PYSPARK_SUBMIT_ARGS\n" in said
+    assert "the session's warm" in logs(tmp_path)

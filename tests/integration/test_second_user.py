@@ -19,6 +19,7 @@ from tests.support.jupyter import url_of
 from tests.support.session_of_two import (
     PORTS,
     PYTHON,
+    TOKEN,
     Scene,
     assert_nothing_shows,
     find_secrets,
@@ -26,11 +27,11 @@ from tests.support.session_of_two import (
     properties,
     refusal,
     session_of_two,
+    stranger,
 )
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
 
-SUPPORT = Path(__file__).parents[1] / "support"
 CONNECT = """import socket, sys
 for path in sys.argv[1:]:
     try:
@@ -51,13 +52,6 @@ def scene() -> Iterator[Scene]:
         yield scene
 
 
-def stranger(mallory: Account, *words: object) -> dict[str, dict[str, str]]:
-    done = mallory.run([PYTHON, "-c", (SUPPORT / "stranger.py").read_text(), *map(str, words)], timeout=120)
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, dict[str, str]] = json.loads(done.stdout)
-    return answers
-
-
 def test_tests_act_as_two_users_without_rights(mallory: Account) -> None:
     owner = user_of_tests()
     assert len({0, owner.uid, mallory.uid}) == 3
@@ -76,6 +70,13 @@ def test_every_port_is_known_and_refuses(scene: Scene, mallory: Account) -> None
     assert {kind: sorted(found) for kind, found in measured.items()} == PORTS
     assert not [port for _, port, _ in ports if port in (6066, 4040, 8080, 8081)]
     assert '"aliveworkers" : 1' in scene.master()  # which is what a stranger did not get
+
+
+def test_a_warm_driver_that_waits_for_its_notebook(scene: Scene) -> None:
+    """It had no context yet, so no port but that of py4j; then the first notebook took it."""
+    assert [refusal(answers) for answers in scene.waiting.values()] == [TOKEN]
+    logs = (scene.session.directory / "logs").glob("pyspark-driver-*.log")
+    assert any("taken over by the kernel" in path.read_text() for path in logs)
 
 
 @pytest.mark.xfail(reason="Spark 4.3 and older serve files before they ask for the secret, see docs/security.md")

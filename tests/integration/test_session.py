@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.accounts import user_of_tests
@@ -56,6 +57,10 @@ def test_the_whole(at: Place) -> None:
             assert states == {"jupyter": "ready", "spark-worker": "running", "spark-cluster": "ready"}
             client = log_in(connection)
             assert client.run(client.start_kernel(), "sc.parallelize(range(1000)).sum()").strip() == "499500"
+            assert "taken over by the kernel" in "".join(path.read_text() for path in directory.glob("logs/*-driver-*"))
+            commands = [" ".join(psutil.Process(pid).cmdline()) for pid in session.processes()]
+            executors = [line for line in commands if "CoarseGrainedExecutorBackend" in line]
+            assert executors and not [line for line in executors if "TieredStopAtLevel" in line]  # they do the work
             client.close()
             done = command(at, "stop", directory)
             assert (done.returncode, session.wait()) == (0, 0), done.stderr + session.output()

@@ -36,6 +36,7 @@ GOOD = {
     "memory": "16",
     "workers_per_node": "1",
     "driver_only": "0",
+    "sharing": "",
     "working_dir": "",
     "fresh_workspace": "0",
     "extra_modules": "",

@@ -66,12 +66,14 @@ def test_modules_are_loaded_before_the_session(apps: dict[str, Path], root: Path
 def test_the_form_becomes_settings(apps: dict[str, Path], root: Path) -> None:
     conf = "# comment\nspark.a 1\n\nspark.b=2 3\nspark.c = d e\nspark.d"
     fields = {**GOOD, "workers_per_node": "2", "driver_only": "1", "fresh_workspace": "1", "spark_conf": conf}
+    fields["sharing"] = "connect"
     render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": fields})
     assert yaml.safe_load((root / "settings.yml").read_text()) == {
         "jupyter": {"workspace": "session"},
         "spark": {
             "driver_only": True,
             "workers_per_node": 2,
+            "sharing": "connect",
             "conf": {"spark.a": "1", "spark.b": "2 3", "spark.c": "d e", "spark.d": ""},
         },
     }
@@ -106,6 +108,14 @@ def test_what_makes_no_sense_is_told_with_its_place(apps: dict[str, Path], root:
     assert place in told.value.what
     assert "should be an absolute path" in told.value.what
     assert "spark.conf" in told.value.what
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_way_to_share_that_the_form_does_not_offer_is_told(apps: dict[str, Path], root: Path, value: str) -> None:
+    render({"what": "stage", "app": apps["jupyter-spark"], "root": root, "fields": {**GOOD, "sharing": value}})
+    assert yaml.safe_load((root / "settings.yml").read_text())["spark"]["sharing"] == value.strip()
+    with pytest.raises(SettingsError, match=r"settings\.yml:\d+: spark\.sharing"):
+        _load(root)
 
 
 @pytest.mark.parametrize("app", APPS)

@@ -17,7 +17,13 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 
 # The example asks for 4 processors and 16 GB on two nodes; the machine beneath has less.
 NODES = (NodeSize(cpus=4, memory=20000),) * 2
-SMALL = {"driver": {"memory": "512m"}, "worker": {"memory": "1g"}, "class_data": "use", "wait_for_workers": "all"}
+SMALL = {
+    "driver": {"memory": "512m"},
+    "worker": {"memory": "1g"},
+    "class_data": "use",
+    "wait_for_workers": "all",
+    "cores_per_application": "100%",
+}
 NAMES = """
 import os, time
 deadline = time.time() + 90

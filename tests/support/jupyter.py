@@ -58,6 +58,11 @@ class JupyterClient:
         url = url_of(self.connection).replace("http://", "ws://", 1) + f"api/kernels/{kernel}/channels"
         return websocket.create_connection(url, timeout=timeout, cookie=cookies, origin=origin)
 
+    @staticmethod
+    def send(channels: websocket.WebSocket, code: str) -> None:
+        """Have one cell run, and do not wait for it."""
+        channels.send(json.dumps(_execute_request(uuid.uuid4().hex, code)))
+
     def close(self) -> None:
         """Give the connections back."""
         self.http.close()

@@ -63,6 +63,10 @@ class RunningSession:
         """What must stay secret, as far as it was found when the connection was read."""
         return frozenset(self._secrets)
 
+    def add_secret(self, secret: str) -> None:
+        """Something else that must stay secret."""
+        self._secrets.add(secret)
+
     def status(self) -> dict[str, object]:
         """What status.json says now."""
         status = json.loads((self.directory / "status.json").read_text())

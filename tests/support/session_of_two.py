@@ -78,6 +78,7 @@ class Scene:
     facts: dict[str, str]
     secrets: frozenset[str]
     scratch: tuple[Path, ...]
+    waiting: dict[str, dict[str, str]]  # what a stranger heard from the driver that waited for the notebook
 
     def pids(self) -> list[int]:
         return list(self.session.processes())
@@ -105,15 +106,30 @@ def session_of_two() -> Iterator[Scene]:
         with launched(at, "jupyter-spark", env={"TMPDIR": None}) as session:
             connection = session.connection()
             client = log_in(connection)
+            waiting = stranger(second_user(), *session.wait_for(lambda: _driver_ports(session), "a warm driver"))
             kernel = client.start_kernel()
             facts = json.loads(client.run(kernel, SECRETS_OF_KERNEL))
             secrets, outside = _secrets(session, client, facts), _outside(session)
-            scene = Scene(at, session, client, kernel, watcher, facts, secrets, outside)
+            scene = Scene(at, session, client, kernel, watcher, facts, secrets, outside, waiting)
             yield scene
             client.close()
             assert session.stop() == 143
             assert_nothing_shows(scene)
             assert find_secrets(scene, user_of_tests()) == ""
+
+
+def stranger(mallory: Account, *words: object) -> dict[str, dict[str, str]]:
+    """What mallory hears from these ports, saying everything that a protocol might take; ``words`` go along."""
+    program = (Path(__file__).parent / "stranger.py").read_text()
+    done = mallory.run([PYTHON, "-c", program, *map(str, words)], timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return answers
+
+
+def _driver_ports(session: RunningSession) -> list[int] | None:
+    """The ports of drivers, as soon as there are any."""
+    return [port for kind, port, _ in listening(list(session.processes())) if kind == "driver.args"] or None
 
 
 def _outside(session: RunningSession) -> tuple[Path, ...]:

@@ -45,7 +45,14 @@ VALUES: dict[str, dict[str, object]] = {
         "authorization": Secret("Bearer x"),
     },
     "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True, "pages": ODD},
-    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "log_dir": ODD, "scratch_dir": ODD},
+    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "warm": ODD, "log_dir": ODD, "scratch_dir": ODD},
+    "pyspark_shared_startup.py.j2": {
+        "port": 12345,
+        "token": ODD,
+        "status": ODD,
+        "service": "spark-connect",
+        "log": ODD,
+    },
     "pyspark_kernel.sh.j2": {"python": ODD, "environment": {"PYTHONSTARTUP": ODD, "SPARK_HOME": ODD}},
 }
 

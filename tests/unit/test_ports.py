@@ -156,3 +156,32 @@ def test_which_port_comes_is_not_foreseeable() -> None:
             return held["a"]
 
     assert len({draw() for _ in range(8)}) > 2
+
+
+@pytest.mark.parametrize("address", [a for a in ADDRESSES if a not in ("0.0.0.0", "::")])
+def test_nobody_listens_where_we_keep_a_port_to_ourselves(address: str) -> None:
+    other = "127.9.9.9"
+    with ports.hold(["a"], 20000, 32767) as held:
+        kept = ports.keep(address, held["a"])
+        assert kept is not None
+        with kept:
+            for where in (address, "::" if ":" in address else "0.0.0.0"):
+                for reuse in (True, False):
+                    with pytest.raises(OSError, match="in use"), bound(where, held["a"], listen=True, reuse=reuse):
+                        pass
+            with bound(other, held["a"], listen=True, reuse=True):
+                pass
+        with bound(address, held["a"], listen=True, reuse=True):
+            assert ports.keep(address, held["a"]) is None, "somebody was faster"
+    assert ports.keep("192.0.2.1", held["a"]) is None, "no address of this node"
+
+
+def test_a_kept_port_cannot_be_listened_at_by_who_had_bound_it_before() -> None:
+    with ports.hold(["a"], 20000, 32767) as held, bound("127.0.0.1", held["a"], reuse=True) as port:
+        kept = ports.keep("127.0.0.1", port)
+        assert kept is not None
+        with kept, socket.socket() as late:
+            late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                late.bind(("127.0.0.1", port))
+                late.listen()

@@ -95,13 +95,6 @@ def test_a_site_that_allows_it_decides() -> None:
     assert spark_properties.dropped(context(site={"spark.authenticate": "x"}, allow_insecure=True)) == []
 
 
-def test_executors_of_all_nodes_are_asked_for_at_once() -> None:
-    assert compose()["spark.dynamicAllocation.initialExecutors"] == "6"
-    assert "spark.dynamicAllocation.enabled" not in compose(dynamic_allocation=False)
-    assert "spark.cores.max" not in compose()
-    assert compose(cores_per_application=3)["spark.cores.max"] == "3"
-
-
 def test_a_single_node_talks_to_itself_only() -> None:
     assert compose()["spark.driver.host"] == "127.0.0.1"
     assert compose(nodes=2)["spark.driver.host"] == "192.0.2.7"

@@ -14,15 +14,18 @@ cat(Sys.getenv("SPARK_HOME"), getOption("of.the.site", "none"), own %in% .libPat
 """
 
 
-def read(place: Path, site: str, *options: str) -> "subprocess.CompletedProcess[str]":
+def read(
+    place: Path, site: str, *options: str, shared: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     """What R says that was started with the profile, on a site with a profile of its own."""
     (place / 'it\'s the "site"').write_text(site)
     home = place / "spark 'home'"
     (home / "R" / "lib").mkdir(parents=True)
     profile = place / "Rprofile.R"
     values = {"SPARK_HOME": str(home), "SPARKR_SUBMIT_ARGS": "--properties-file 'a b' sparkr-shell"}
+    site_profile = f'{place}/it\'s the "site"'
     text = render(
-        "spark_rprofile.R.j2", environment=values, site_profile=f'{place}/it\'s the "site"', master="spark://x"
+        "spark_rprofile.R.j2", environment=values, site_profile=site_profile, master="spark://x", shared=shared
     )
     profile.write_text(text)
     return subprocess.run(
@@ -50,3 +53,18 @@ def test_the_console_says_how_to_connect(tmp_path: Path) -> None:
     done = read(tmp_path, "", "--interactive")
     assert "Spark of this session, at spark://x" in done.stderr
     assert "install.packages" in done.stderr or "spark_connect()" in done.stderr or "sparkR.session()" in done.stderr
+
+
+def test_the_console_says_how_to_share_a_driver_where_r_can(tmp_path: Path) -> None:
+    shared = {"url": "sc://localhost:20006", "token": '/it\'s "a" token', "version": "4.3"}
+    assert "sc://" not in read(tmp_path, "", "--interactive", shared=shared).stderr, "without pysparklyr it cannot"
+    # R looks for the package's own directory only.
+    site = f'.libPaths("{tmp_path}/library"); '
+    package = tmp_path / "library" / "pysparklyr"
+    package.mkdir(parents=True)
+    (package / "DESCRIPTION").write_text("Package: pysparklyr\nVersion: 0.2.1\n")
+    (tmp_path / "spark 'home'/R/lib").rmdir()
+    (tmp_path / "spark 'home'/R").rmdir()
+    said = read(tmp_path, site, "--interactive", shared=shared).stderr
+    assert 'readLines("/it\'s \\"a\\" token", warn = FALSE)' in said
+    assert 'method = "spark_connect", master = "sc://localhost:20006", version = "4.3"' in said

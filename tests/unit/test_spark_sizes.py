@@ -106,11 +106,11 @@ def test_more_memory_never_gives_a_smaller_worker(cpus: int, gib: int) -> None:
     ("cpus", "gib", "expected"),
     [
         (1, 8, Sizes(Offer(1, 3870 * MIB), 1, 3870 * MIB, 1, GIB)),
-        (4, 16, Sizes(Offer(3, 8816 * MIB), 3, 8816 * MIB, 1, 2 * GIB)),
+        (4, 16, Sizes(Offer(3, 8816 * MIB), 3, 8816 * MIB, 1, 2 * GIB)),  # one notebook has it all
     ],
 )
 def test_some_nodes(cpus: int, gib: int, expected: Sizes) -> None:
-    assert compute([Node("n", cpus, gib * GIB)], Spark()) == expected
+    assert compute([Node("n", cpus, gib * GIB)], Spark(sharing="one")) == expected
 
 
 def test_large_workers_are_cut_into_equal_executors() -> None:

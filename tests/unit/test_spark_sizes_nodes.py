@@ -104,7 +104,7 @@ def test_equal_nodes() -> None:
 
 def test_the_smallest_node_decides_how_large_an_executor_is() -> None:
     large, small = Node("n1", 64, 512 * GIB), Node("n2", 2, 8 * GIB)
-    sizes = compute([large, small, large], Spark())
+    sizes = compute([large, small, large], Spark(sharing="one"))
     assert sizes.executor_cores == 2
     assert sizes.executor_memory <= on_another(small, Spark()).memory
     assert sizes.executors > 30, "larger nodes hold more of them"

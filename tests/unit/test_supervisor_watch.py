@@ -113,6 +113,26 @@ def test_a_background_service_never_matters(scene: Scene, in_child: InChild) -> 
     )
 
 
+def test_a_background_service_is_started_again_as_often_as_it_may(scene: Scene, in_child: InChild) -> None:
+    """As a Spark Connect server, without which the session goes on."""
+
+    def then(running: Supervisor, status: Status) -> None:
+        def end(status: Status, event: dict[str, Any]) -> None:
+            if event.get("service") == "builder" and event["state"] == "failed":
+                assert status.services["builder"].restarts == 1
+                os.kill(os.getpid(), signal.SIGINT)
+
+        status.listeners.append(end)
+        running.watch()
+
+    services = [service("builder", "exit 3", essential=False, background=True, restarts=1), service("jupyter")]
+    assert in_child(lambda: outcome(scene, services, then)) == (
+        "signal SIGINT",
+        130,
+        ["waiting", "starting", "restarting", "starting", "failed", "ended"],
+    )
+
+
 @pytest.mark.parametrize(
     ("script", "learnt"),
     [("echo a note; echo 1790000000", 1790000000.0), ("echo NONE", None), ("echo 1790000000; exit 1", None)],
