@@ -12,6 +12,7 @@ from ood_runtime.plan import Directories, Grant, Place
 from ood_runtime.rstudio_home import RStudio
 from ood_runtime.settings import Settings
 from ood_runtime.spark_home import Spark
+from ood_runtime.tls import Tls
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Context:
 
     ``environment`` and ``umask`` are the job's; ``launch`` tells how a script is run on its other nodes,
     ``temporary`` is the TMPDIR of the session's programs, and ``allow_root`` says that root may run the session.
+    ``tls`` is what it proves itself with, where TLS is on.
     """
 
     settings: Settings
@@ -66,3 +68,4 @@ class Context:
     launch: Callable[[Path, Sequence[Task]], tuple[Launch, ...]] = _nowhere
     temporary: Path = Path("/tmp")  # noqa: S108  (only where nothing is known)
     allow_root: bool = False
+    tls: Tls | None = None

@@ -51,6 +51,7 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         ("scheduler", _scheduler),
         ("host name", _host),
         ("ports", _ports),
+        ("TLS", _tls),
         ("scratch space", _scratch),
         ("home directory", _home),
     ]
@@ -122,6 +123,19 @@ def _ports(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findi
         f"{free} of {high - low + 1} free between {low} and {high}",
         "" if free >= 10 else "widen ports.min and ports.max",
     )
+
+
+def _tls(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if settings.tls.mode == "off":
+        return
+    from ood_runtime import certificates  # noqa: PLC0415  (only where it is on)
+
+    given = certificates.read(settings.tls, environment)
+    doubts = certificates.cautions(given, place.find(settings.host, settings.address, environment).host, None)
+    for doubt in doubts:
+        yield Finding("TLS", WARNING, doubt, "let the authority name the node as `host` does, or set host")
+    if not doubts:
+        yield Finding("TLS", GOOD, f"{settings.tls.mode}; the portal needs {settings.portal.secure_node_uri}")
 
 
 def _scratch(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

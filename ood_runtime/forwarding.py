@@ -7,6 +7,7 @@ nothing of ours, so nothing but Tornado is imported, which is what Jupyter is ma
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,25 +32,36 @@ _LONGEST_ANSWER = 2**40  # bytes; it is passed on piece by piece
 class Target:
     """A web server of the same user on this node; ``headers`` are added to each request, and are secret.
 
-    ``base`` is the path under which browsers see it: its own redirects may have it in front.
+    ``base`` is the path under which browsers see it: its own redirects may have it in front. With a ``certificate``,
+    the name of a file, it speaks TLS, and no other one is trusted.
     """
 
     address: str
     port: int
     base: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    certificate: str = ""
 
     def url(self, path: str) -> str:
         """Where a path with its query, which begins with /, is asked for."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}{path}"
+        return f"http{'s' if self.certificate else ''}://{host}:{self.port}{path}"
+
+    def trust(self) -> ssl.SSLContext | None:
+        """Whom to trust there; what the certificate names does not matter, since it is the only one."""
+        if not self.certificate:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(self.certificate)
+        return context
 
 
 class Forwarder:
     """Forwards to one target."""
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self._target, self._trust = target, target.trust()
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=100, max_body_size=_LONGEST_ANSWER)
 
     async def forward(self, handler: web.RequestHandler, path: str, prefix: str) -> None:
@@ -69,6 +81,7 @@ class Forwarder:
             allow_nonstandard_methods=True,
             follow_redirects=False,
             decompress_response=False,
+            ssl_options=self._trust,
             connect_timeout=_CONNECT_SECONDS,
             request_timeout=_ANSWER_SECONDS,
             header_callback=passing.header,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+from ood_runtime import pinned
 from ood_runtime.probes import Listening
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
@@ -18,11 +19,12 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass(frozen=True)
 class GatewayEntrance:
-    """A gateway lets in who has the ``secret``, and nobody else."""
+    """A gateway lets in who has the ``secret``, and nobody else; over TLS where it has a ``certificate`` (in PEM)."""
 
     address: str
     port: int
     secret: Secret
+    certificate: str = ""
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Come in as the portal's form does."""
@@ -30,7 +32,7 @@ class GatewayEntrance:
         if not answer.ready:
             return answer
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as server:
+            with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as server:
                 stranger, _ = _ask(server, "GET", "/")
                 wrong, _ = _ask(server, "POST", LOGIN, urlencode({"secret": "wrong"}), _FORM)
                 owner, _ = _ask(server, "POST", LOGIN, urlencode({"secret": self.secret.reveal()}), _FORM)
@@ -43,13 +45,17 @@ class GatewayEntrance:
 
 @dataclass(frozen=True)
 class PageBehindLogin:
-    """A page, at ``path``, that is only for who has logged in with ``form`` at ``login``."""
+    """A page, at ``path``, that is only for who has logged in with ``form`` at ``login``.
+
+    Over TLS where its server has a ``certificate`` (in PEM).
+    """
 
     address: str
     port: int
     login: str
     form: tuple[tuple[str, Secret], ...]
     path: str
+    certificate: str = ""
 
     def __call__(self, given_up: Collection[str]) -> Answer:
         """Log in, and ask for the page with the cookies that were given, and without."""
@@ -57,7 +63,7 @@ class PageBehindLogin:
         # Jupyter compares a field and a cookie of this name.
         headers = {**_FORM, "Cookie": "; ".join(f"{name}={fields[name]}" for name in fields if name.startswith("_"))}
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as server:
+            with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as server:
                 stranger, _ = _ask(server, "GET", self.path)
                 _, cookies = _ask(server, "POST", self.login, urlencode(fields), headers)
                 owner, _ = _ask(server, "GET", self.path, headers={"Cookie": "; ".join(cookies)})

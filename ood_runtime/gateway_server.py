@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import json
 import logging
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,7 +108,11 @@ def application(settings: Mapping[str, Any]) -> web.Application:
 
 async def serve(settings: Mapping[str, Any]) -> None:
     """Serve for ever."""
-    server = httpserver.HTTPServer(application(settings), max_body_size=_LONGEST_REQUEST)
+    context = None
+    if settings.get("tls"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*settings["tls"])
+    server = httpserver.HTTPServer(application(settings), ssl_options=context, max_body_size=_LONGEST_REQUEST)
     server.add_sockets(netutil.bind_sockets(settings["port"], settings["address"]))
     await asyncio.Event().wait()
 

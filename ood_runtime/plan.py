@@ -93,7 +93,7 @@ def combine(app: str, url: str, *parts: Part) -> Plan:
     for part in parts:
         connection |= part.connection
     return Plan(
-        files=tuple(file for part in parts for file in part.files),
+        files=tuple(dict.fromkeys(file for part in parts for file in part.files)),  # some are for several parts
         directories=tuple(name for part in parts for name in part.directories),
         services=tuple(service for part in parts for service in part.services),
         checks=tuple(check for part in parts for check in part.checks),

@@ -3,12 +3,12 @@
 Needs libraries that take memory: the process that stays for the whole session has them in a child (``planner``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ood_runtime import apps, launchers, limits, place, private_files, scratch, settings
-from ood_runtime.allocation import Launch, Task
+from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.apps import App
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import find_all
@@ -17,6 +17,7 @@ from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
+from ood_runtime.tls import Identity, Tls
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Prepared:
     settings: Settings
     software: Software
     outline: Outline
+    tls: Tls | None = None
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets."""
@@ -44,6 +46,7 @@ class Prepared:
             temporary=private_files.temporary(self.request.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
+            tls=self.tls,
         )
         plan = self.app.plan(context)
         return replace(plan, services=(*plan.services, *_end_asked(context)))
@@ -67,16 +70,19 @@ def prepare(request: Request) -> Prepared:
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
     software: list[Software] = []
+    given: list[Identity | None] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
         lambda: software.append(app.find(values, request.environment)),
+        lambda: given.append(_given(values, request.environment)),
     )
     where, (base, notices) = places[0], bases[0]
     local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
     if software[0].spark:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
+    tls, doubts = _tls(values, given[0], allocation, where)
     outline = Outline(
         app=app.name,
         allocation=allocation,
@@ -88,9 +94,30 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable),
+        notices=(*notices, *unusable, *doubts),
     )
-    return Prepared(request, app, launcher, values, software[0], outline)
+    return Prepared(request, app, launcher, values, software[0], outline, tls)
+
+
+def _given(values: Settings, environment: Mapping[str, str]) -> Identity | None:
+    """The site's certificate, where the settings name one."""
+    if values.tls.mode != "files":
+        return None
+    from ood_runtime import certificates  # noqa: PLC0415  (tens of milliseconds that nobody else has to wait for)
+
+    return certificates.read(values.tls, environment)
+
+
+def _tls(
+    values: Settings, given: Identity | None, allocation: Allocation, where: Place
+) -> tuple[Tls | None, list[str]]:
+    """What the session proves itself with, and what should be known of it."""
+    if values.tls.mode == "off":
+        return None, []
+    from ood_runtime import certificates  # noqa: PLC0415
+
+    doubts = certificates.cautions(given, where.host, allocation.ends_at)
+    return certificates.for_session(values.tls, given, allocation, where), doubts
 
 
 def _end_asked(context: Context) -> tuple[Service, ...]:

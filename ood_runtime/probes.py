@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ood_runtime import ports, spark_trouble, worker_list
+from ood_runtime import pinned, ports, spark_trouble, worker_list
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
@@ -46,12 +46,16 @@ class Listening:
 
 @dataclass(frozen=True)
 class JupyterLogin:
-    """Jupyter answers at ``base_url``; it lets in who has the password, and nobody else."""
+    """Jupyter answers at ``base_url``; it lets in who has the password, and nobody else.
+
+    With a ``certificate`` in PEM it does so over TLS, and shows this one.
+    """
 
     address: str
     port: int
     base_url: str
     password: Secret
+    certificate: str = ""
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Log in as the portal's form does, with a cookie and a field ``_xsrf`` of the same value."""
@@ -61,7 +65,7 @@ class JupyterLogin:
         form = urlencode({"_xsrf": "probe", "password": self.password.reveal()})
         headers = {"Cookie": "_xsrf=probe", "Content-Type": "application/x-www-form-urlencoded"}
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as server:
+            with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as server:
                 version = _status(server, "GET", f"{self.base_url}api")
                 stranger = _status(server, "GET", f"{self.base_url}api/contents?content=0")
                 owner = _status(server, "POST", f"{self.base_url}login", form, headers)
@@ -76,13 +80,17 @@ class JupyterLogin:
 
 @dataclass(frozen=True)
 class RStudioSignIn:
-    """RStudio Server signs in ``user`` with the ``password``, and nobody with a ``wrong`` one or without any."""
+    """RStudio Server signs in ``user`` with the ``password``, and nobody with a ``wrong`` one or without any.
+
+    With a ``certificate`` in PEM it does so over TLS, and shows this one.
+    """
 
     address: str
     port: int
     user: str
     password: Secret
     wrong: Secret
+    certificate: str = ""
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Sign in as the portal's form does, with the cookies and fields that each release compares."""
@@ -90,7 +98,7 @@ class RStudioSignIn:
         if not answer.ready:
             return answer
         try:
-            with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+            with closing(self._connection()) as server:
                 page = _status(server, "GET", "/auth-sign-in", headers=_BROWSER)
                 stranger = _status(server, "GET", "/", headers=_BROWSER)
             wrong, owner = self._sign_in(self.wrong), self._sign_in(self.password)
@@ -104,13 +112,16 @@ class RStudioSignIn:
             else f"sign-in page {page}, without sign-in {stranger}, wrong password: {wrong}, right one: {owner}",
         )
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return pinned.connection(self.address, self.port, _SIGN_IN_SECONDS, self.certificate)
+
     def _sign_in(self, password: Secret) -> str:
         """What becomes of a sign-in, in words."""
         fields = {"username": self.user, "password": password.reveal(), "staySignedIn": "0", "appUri": ""}
         form = urlencode({**fields, **dict.fromkeys(_CSRF, "probe")})
         cookies = "; ".join(f"{name}=probe" for name in _CSRF)
         headers = {**_BROWSER, "Cookie": cookies, "Content-Type": "application/x-www-form-urlencoded"}
-        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SIGN_IN_SECONDS)) as server:
+        with closing(self._connection()) as server:
             server.request("POST", "/auth-do-sign-in", form, headers)
             response = server.getresponse()
             response.read()
@@ -126,7 +137,8 @@ class SparkWorkers:
     """The Spark master is ALIVE and has ``wanted`` live workers, of the ``total`` that there will be.
 
     ``authorization`` is the header that its web UI demands. ``ranks`` are the workers that each service runs;
-    in ``trouble`` a worker on another node leaves word when it has any.
+    in ``trouble`` a worker on another node leaves word when it has any. With a ``certificate`` in PEM that interface
+    is one of TLS, and shows this one.
     """
 
     address: str
@@ -136,6 +148,7 @@ class SparkWorkers:
     total: int
     ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trouble: Path | None = None
+    certificate: str = ""
 
     def __call__(self, given_up: Collection[str]) -> Answer:
         """Ask the master; the token is for nobody who took its port."""
@@ -175,7 +188,7 @@ class SparkWorkers:
         )
 
     def _ask(self) -> dict[str, Any]:
-        with closing(http.client.HTTPConnection(self.address, self.port, timeout=_SECONDS)) as master:
+        with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:
             master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
             response = master.getresponse()
             body = response.read()

@@ -10,7 +10,9 @@ from ood_runtime import (
     spark_jvm,
     spark_observed,
     spark_properties,
+    spark_tls,
     spark_workers,
+    tls,
     ui_filter,
 )
 from ood_runtime.context import Context
@@ -42,7 +44,7 @@ def cluster(context: Context, directory: Path) -> Part:
     connect = spark_connect.server(context, properties, sizes, directory)
     files = [
         File(spark_jvm.PROPERTIES, properties_file(properties), secret=True),
-        File("spark/master.args", _master_arguments(context)),
+        File("spark/master.args", _master_arguments(context), secret=context.tls is not None),
         File(spark_driver.ARGUMENTS, spark_driver.arguments(context, properties)),
         *workers.files,
         *connect.files,
@@ -50,6 +52,7 @@ def cluster(context: Context, directory: Path) -> Part:
     software = spark_software(context)
     if java.needs_shim(software.java, software.spark):
         files.append(File("spark/java/bin/java", java.shim(software.java), executable=True))
+    files += tls.spark_files(context.tls)
     if software.ui_filter:
         files.append(File("spark/ui-filter.jar", software.ui_filter))
     files += _metrics(context)
@@ -78,7 +81,9 @@ def _master(context: Context) -> Service:
         directory=context.directories.scratch,
         # Its web interface is opened just before it takes up its office. A worker that comes earlier is told to
         # wait, and asks again after 5 to 15 s.
-        ready=Listening((port, ui_port), address(context)),
+        ready=Listening(
+            (port, ui_port) if spark_tls.interface_address(context) == address(context) else (port,), address(context)
+        ),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,
@@ -111,7 +116,8 @@ def _metrics(context: Context) -> list[File]:
     token = File("spark/metrics-token", opening.reveal().removeprefix("Bearer "), secret=True)
     config = render(
         "prometheus.yml.j2",
-        target=f"{address(context)}:{context.grant.ports['spark_master_ui']}",
+        target=f"{spark_tls.interface_address(context)}:{context.grant.ports['spark_master_ui']}",
+        certificate_file=spark_tls.interface_certificate_file(context),
         token_file=str(context.directories.private / token.name),
     )
     return [token, File("spark/prometheus.yml", config)]
@@ -139,9 +145,12 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
 
 def _master_arguments(context: Context) -> str:
     ports = context.grant.ports
+    # With TLS this port only tells browsers to use the other one.
+    ui_port = 0 if spark_tls.everywhere(context) else ports["spark_master_ui"]
     program: list[object] = ["--host", address(context), "--port", ports["spark_master"]]
-    program += ["--webui-port", ports["spark_master_ui"], "--properties-file", spark_jvm.properties_path(context)]
+    program += ["--webui-port", ui_port, "--properties-file", spark_jvm.properties_path(context)]
     system = {
+        **spark_tls.master_properties(context),
         # A port that is taken ends the master, and another one is drawn; it must not move on by itself.
         "spark.port.maxRetries": "0",
         # A master that was killed comes back and finds its workers and applications.

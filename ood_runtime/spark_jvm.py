@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java
+from ood_runtime import class_data, java, spark_tls
 from ood_runtime.context import Context
 from ood_runtime.render import java_argument
 from ood_runtime.settings import sizes as memory
-from ood_runtime.spark_properties import address, filter_jar, spark_software
+from ood_runtime.spark_properties import filter_jar, spark_software
 
 PROPERTIES = "spark/spark.conf"
 
@@ -28,8 +28,9 @@ def environment(context: Context) -> dict[str, str]:
         "SPARK_CONF_DIR": str(software.archives.conf_dir if software.archives else private / "spark/conf"),
         "SPARK_HOME": str(software.spark.home),
         "SPARK_LOCAL_DIRS": ",".join(map(str, [places.scratch / "spark/local", *places.local])),
-        "SPARK_LOCAL_IP": address(context),
-        "SPARK_PUBLIC_DNS": address(context),
+        # Of web interfaces only: who needs another address is told that.
+        "SPARK_LOCAL_IP": spark_tls.interface_address(context),
+        "SPARK_PUBLIC_DNS": spark_tls.interface_address(context),
         # Set by spark-class; without it executors die with "Cannot find any build directories".
         "SPARK_SCALA_VERSION": software.spark.scala,
     }

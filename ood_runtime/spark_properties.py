@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ood_runtime import class_data, java_properties, spark_observed, spark_sharing, spark_ui, ui_filter
+from ood_runtime import class_data, java_properties, spark_observed, spark_sharing, spark_tls, spark_ui, ui_filter
 from ood_runtime.context import Context, SparkSoftware
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.secret import Secret
@@ -31,7 +31,7 @@ def compose(context: Context, master: str, sizes: Sizes) -> dict[str, str]:
     site = {
         key: value for key, value in software.site_conf.items() if settings.allow_insecure or not PROTECTED.match(key)
     }
-    secured = secure(software.spark.release, context.grant.secrets)
+    secured = secure(software.spark.release, context.grant.secrets) | spark_tls.properties(context)
     merged = {**site, **_computed(context, master, sizes), **settings.conf}
     _add_java_options(merged, context)
     if software.ui_filter:

@@ -41,17 +41,17 @@ def properties(context: Context) -> dict[str, str]:
         return {"spark.ui.enabled": "false"}  # of applications; masters and workers know no such thing
     if not offered(context):
         return {}
-    return reverse_proxy(base(context), context.place.host)
+    return reverse_proxy(base(context), context.place.host, "https" if context.tls else "http")
 
 
-def reverse_proxy(base: str, host: str) -> dict[str, str]:
+def reverse_proxy(base: str, host: str, scheme: str = "http") -> dict[str, str]:
     """The properties for pages below ``base``, a path, of what people call ``host``."""
     return {
         "spark.ui.reverseProxy": "true",
         "spark.ui.reverseProxyUrl": base,
         # Redirects of applications are whole so. The master changes those that name the application's own address, and
         # now and then loses the first letters of its name (3.5.9: a path that is read while the request ends).
-        "spark.ui.proxyRedirectUri": f"http://{host}",
+        "spark.ui.proxyRedirectUri": f"{scheme}://{host}",
     }
 
 

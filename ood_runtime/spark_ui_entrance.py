@@ -3,7 +3,7 @@
 import math
 from importlib import resources
 
-from ood_runtime import gateway, spark_ui, ui_filter
+from ood_runtime import gateway, spark_tls, spark_ui, ui_filter
 from ood_runtime.context import Context
 from ood_runtime.gateway import Gateway
 from ood_runtime.gateway_probes import LOGIN, PageBehindLogin
@@ -12,8 +12,9 @@ from ood_runtime.probes import reachable
 from ood_runtime.render import render
 from ood_runtime.secret import Secret
 from ood_runtime.service import Check
-from ood_runtime.spark_properties import address, spark_software
+from ood_runtime.spark_properties import spark_software
 from ood_runtime.spark_workers import MASTER
+from ood_runtime.tls import front_certificate
 
 EXTENSION = "jupyter/spark_ui.py"
 _PROOF_SECONDS = 10.0  # for an answer, once both of its servers are ready
@@ -44,9 +45,10 @@ def _through_jupyter(context: Context) -> Part:
         "jupyter_spark_ui.py.j2",
         name=spark_ui.NAME,
         base=spark_ui.base(context),
-        address=address(context),
+        address=spark_tls.interface_address(context),
         port=context.grant.ports["spark_master_ui"],
         authorization=_authorization(context),
+        certificate=spark_tls.interface_certificate_file(context),
     )
     forwarding = resources.files("ood_runtime").joinpath("forwarding.py").read_bytes()
     secrets = context.grant.secrets
@@ -72,8 +74,9 @@ def _through_gateway(context: Context) -> Part:
         port=port,
         prefix=base,
         secret=secret,
-        target_address=address(context),
+        target_address=spark_tls.interface_address(context),
         target_port=context.grant.ports["spark_master_ui"],
+        target_certificate=spark_tls.interface_certificate_file(context),
         headers={"Authorization": _authorization(context)},
     )
     part = gateway.part(context, ours)
@@ -91,6 +94,7 @@ def _proof(context: Context, *, port: int, login: str, form: tuple[tuple[str, Se
     page = PageBehindLogin(
         address=reachable(context.place.address),
         port=port,
+        certificate=front_certificate(context.tls),
         login=login,
         form=form,
         # A page of the master's would take longer: it has only begun to load its classes.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood_runtime import gpus, spark_jvm, spark_worker_script, ui_filter, worker_list
+from ood_runtime import gpus, spark_jvm, spark_tls, spark_worker_script, ui_filter, worker_list
 from ood_runtime.allocation import Launch, Task
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
@@ -35,7 +35,7 @@ def workers(context: Context, sizes: Sizes) -> Part:
     check = Check(
         name="spark-cluster",
         ready=SparkWorkers(
-            address=address(context),
+            address=spark_tls.interface_address(context),
             port=context.grant.ports["spark_master_ui"],
             authorization=ui_filter.authorization(
                 spark_software(context).spark.release, context.grant.secrets["spark_ui"]
@@ -44,6 +44,7 @@ def workers(context: Context, sizes: Sizes) -> Part:
             total=total,
             ranks={**{name: (rank,) for rank, name in names.items()}, **theirs.ranks},
             trouble=_trouble(context),
+            certificate=spark_tls.interface_certificate(context),
         ),
         ready_seconds=context.settings.timeouts.ready,
         log=ours.services[0].log if here else f"logs/{MASTER}.log",
@@ -124,6 +125,7 @@ def _arguments(context: Context, offer: Offer, rank: int, devices: list[str] | N
     program += ["--work-dir", context.directories.scratch / "spark" / "work"]
     system = gpus.properties(context, rank, devices)
     system |= worker_list.id_property(rank, context.allocation.nodes[0].host)
+    system |= spark_tls.worker_properties(context)
     # Read when the worker's RPC is up and before it looks for its master: there it waits until that listens.
     # A worker that came too early would ask again after 5 to 15 s.
     gate = _gate(context, rank)
@@ -205,8 +207,10 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         main=_MAIN,
         program=_last_arguments(context),
         master_host=host,
-        # That of its web interface, which is opened when it can take workers.
-        master_port=context.grant.ports["spark_master_ui"],
+        # That of its web interface, which is opened when it can take workers; unless it is for the first node only.
+        master_port=context.grant.ports[
+            "spark_master_ui" if spark_tls.interface_address(context) == host else "spark_master"
+        ],
         executor_cores=sizes.executor_cores,
         executor_mib=sizes.executor_memory // MIB,
         reserve_mib=settings.master_memory // MIB,

@@ -8,7 +8,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ood_runtime import jupyter_home, portal_paths
+from ood_runtime import jupyter_home, portal_paths, tls
 from ood_runtime.context import Context, Software
 from ood_runtime.errors import OodRuntimeError
 from ood_runtime.jupyter_home import Jupyter
@@ -72,6 +72,7 @@ def server(
         File("jupyter/jupyter_config.py", _config(context, pages), secret=True),
         File("jupyter/jupyter_server.py", _starter(context, pages)),
         *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *tls.front_files(context.tls),
     ]
     grant = context.grant
     return Part(
@@ -84,6 +85,7 @@ def server(
             "password": grant.secrets["password"],
             "xsrf": grant.secrets["xsrf"],
             "base_url": base_url(context),
+            **tls.connection(context.tls, context.directories),
         },
     )
 
@@ -95,7 +97,8 @@ def base_url(context: Context) -> str:
 
 def url(context: Context) -> str:
     """Where a person finds the server: through the portal, or on this node."""
-    origin = context.settings.portal.origin or f"http://{context.place.host}:{context.grant.ports[PORT]}"
+    scheme = "https" if context.tls else "http"
+    origin = context.settings.portal.origin or f"{scheme}://{context.place.host}:{context.grant.ports[PORT]}"
     return origin + base_url(context)
 
 
@@ -133,6 +136,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             port=port,
             base_url=base_url(context),
             password=context.grant.secrets["password"],
+            certificate=tls.front_certificate(context.tls),
         ),
         ready_seconds=context.settings.timeouts.ready,
         head_start=head_start,
@@ -156,7 +160,8 @@ def _config(context: Context, pages: Pages | None) -> str:
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
         allow_root=context.allow_root,
-        certfile=None,
+        certfile=str(context.directories.private / tls.CERTIFICATE) if context.tls else "",
+        keyfile=str(context.directories.private / tls.KEY) if context.tls else "",
         tiles={pages.name: dict(pages.tile)} if pages else {},
     )
 

@@ -1,23 +1,32 @@
 """RStudio Server alone: behind one password, for one user, with R sessions that have the job's environment."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
-from ood_runtime import isolation, portal_paths, rserver_options, rsession, rstudio_home
+from ood_runtime import (
+    isolation,
+    portal_paths,
+    rserver_options,
+    rsession,
+    rstudio_home,
+    rstudio_paths,
+    tls,
+    tls_front,
+)
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import OodRuntimeError, SettingsError
+from ood_runtime.errors import OodRuntimeError
 from ood_runtime.passwords import digest
 from ood_runtime.plan import File, Part, Plan, combine
-from ood_runtime.probes import RStudioSignIn, reachable
+from ood_runtime.probes import Listening, RStudioSignIn, reachable
 from ood_runtime.render import render
 from ood_runtime.rstudio_home import RStudio
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 
-PORT = "rstudio"
+PORT, BEHIND_TLS = "rstudio", "rstudio_behind_tls"
+PORTS = (PORT, BEHIND_TLS)
 SECRETS = {
     "password": "password",
     "wrong_password": "password",  # that the session itself tries, to see it refused
@@ -25,11 +34,6 @@ SECRETS = {
     "cookie_key": "key",
     "rpc_key": "key",
 }
-_SOCKET_LIMIT = 107  # bytes, unix(7)
-# Releases ask for a path of their own below server-data-dir; this is the longest (since 2022.07).
-_RPC_SOCKET = "/rstudio-rserver/session-server-rpc.socket"
-# RStudio itself replaces variables in the paths of its directories; its configuration files end a value at #.
-_ODD = re.compile(r"[$#\n\r]")
 
 
 class RStudioApp:
@@ -37,7 +41,7 @@ class RStudioApp:
 
     name = "rstudio"
     summary = "RStudio Server"
-    ports: tuple[str, ...] = (PORT,)
+    ports: tuple[str, ...] = PORTS
     secrets: Mapping[str, str] = SECRETS
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
@@ -56,8 +60,9 @@ def find(settings: Settings, environment: Mapping[str, str]) -> RStudio:
 
 def server(context: Context, environment: Mapping[str, str] | None = None, head_start: float = 0.0) -> Part:
     """The RStudio Server of a session. ``environment`` is for its R sessions; ``head_start`` is in seconds."""
-    _check_paths(context)
+    rstudio_paths.check(context.directories, _own(context), _rstudio(context).user)
     secrets = context.grant.secrets
+    front = tls_front.part(context, "rstudio", PORT, BEHIND_TLS, _signs_in(context))
     return Part(
         files=(
             File("rstudio/auth.sh", _auth(context), executable=True),
@@ -72,15 +77,18 @@ def server(context: Context, environment: Mapping[str, str] | None = None, head_
                 "rstudio/database.conf", render("rstudio_database.conf.j2", directory=str(_own(context) / "database"))
             ),
             *_isolation_script(context),
+            *front.files,
         ),
         directories=(*(_own(context) / name for name in ("run", "database", "cache")), *_tmp_directory(context)),
-        services=(_service(context, head_start),),
+        services=(_service(context, head_start), *front.services),
         connection={
             "host": context.place.host,
             "port": context.grant.ports[PORT],
             "username": _rstudio(context).user,
             "password": secrets["password"],
             "csrf_token": secrets["csrf"],
+            **({"base_url": f"{portal_paths.rnode(context, PORT)}/"} if context.tls else {}),
+            **tls.connection(context.tls, context.directories),
         },
     )
 
@@ -91,11 +99,30 @@ def url(context: Context) -> str:
     portal = context.settings.portal
     if portal.origin:
         return f"{portal.origin}{portal_paths.rnode(context, PORT)}/"
-    return f"http://{address}/"
+    return f"http{'s' if context.tls else ''}://{address}/"
+
+
+def _listens(context: Context) -> tuple[str, int]:
+    """The address and the port of rserver itself, which speaks no TLS."""
+    if context.tls:
+        return tls_front.LOOPBACK, context.grant.ports[BEHIND_TLS]
+    return context.place.address, context.grant.ports[PORT]
+
+
+def _signs_in(context: Context) -> RStudioSignIn:
+    return RStudioSignIn(
+        address=reachable(context.place.address),
+        port=context.grant.ports[PORT],
+        user=_rstudio(context).user,
+        password=context.grant.secrets["password"],
+        wrong=context.grant.secrets["wrong_password"],
+        certificate=tls.front_certificate(context.tls),
+    )
 
 
 def _service(context: Context, head_start: float) -> Service:
-    settings, port, rstudio = context.settings, context.grant.ports[PORT], _rstudio(context)
+    settings, rstudio = context.settings, _rstudio(context)
+    address, port = _listens(context)
     return Service(
         name="rstudio",
         argv=(*_isolated(context), str(rstudio.rserver.path), *_arguments(context)),
@@ -113,13 +140,7 @@ def _service(context: Context, head_start: float) -> Service:
             **_data_home(context),
             **context.allocation.environment,
         },
-        ready=RStudioSignIn(
-            address=reachable(context.place.address),
-            port=port,
-            user=rstudio.user,
-            password=context.grant.secrets["password"],
-            wrong=context.grant.secrets["wrong_password"],
-        ),
+        ready=Listening((port,), address) if context.tls else _signs_in(context),
         ready_seconds=settings.timeouts.ready,
         head_start=head_start,
         ports=(port,),
@@ -130,10 +151,11 @@ def _service(context: Context, head_start: float) -> Service:
 
 def _arguments(context: Context) -> tuple[str, ...]:
     settings, rstudio, private = context.settings.rstudio, _rstudio(context), _private(context)
+    address, port = _listens(context)
     wanted: dict[str, object] = {
         # Where it answers: exactly here. The portal's proxy takes away the path and puts it into what it sends back.
-        "www-address": context.place.address,
-        "www-port": context.grant.ports[PORT],
+        "www-address": address,
+        "www-port": port,
         "www-thread-pool-size": 8,  # a sign-in that fails takes one of them for a second
         # Who may use it: whoever is not root has to ask for that, or nobody is asked for a password.
         "auth-none": 0,
@@ -232,34 +254,6 @@ def _kept(context: Context) -> tuple[Path, ...]:
 def _tickets() -> str:
     """Where Kerberos keeps tickets if nobody says otherwise (krb5.conf(5))."""
     return f"FILE:{isolation.TMP}/krb5cc_{os.getuid()}"
-
-
-def _check_paths(context: Context) -> None:
-    """Raises SettingsError when RStudio could not use the places of this session."""
-    wrong = [
-        f"{path} has a character in its name ($, #, or the end of a line) that RStudio does not read as it stands"
-        for path in (context.directories.session, context.directories.sockets)
-        if _ODD.search(str(path))
-    ]
-    if os.statvfs(_nearest(context.directories.private)).f_flag & os.ST_NOEXEC:
-        wrong.append(f"{context.directories.session} is on a file system where no program can be run (noexec)")
-    user = _rstudio(context).user
-    longest = max(len(_RPC_SOCKET), len(f"/rstudio-rsession/{user}-d".encode()))
-    length = len(os.fsencode(_own(context) / "run")) + longest
-    if length > _SOCKET_LIMIT:
-        wrong.append(
-            f"a socket below {_own(context)} would have a path of {length} bytes; {_SOCKET_LIMIT} is the limit"
-        )
-    if wrong:
-        raise SettingsError(
-            "\n".join(wrong),
-            remedy="use another directory: --session-dir for the session's, TMPDIR for the scratch space",
-        )
-
-
-def _nearest(path: Path) -> Path:
-    """``path``, or the first one above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _own(context: Context) -> Path:

@@ -16,7 +16,7 @@ class RStudioSparkApp:
 
     name = "rstudio-spark"
     summary = "RStudio Server with a Spark cluster on the nodes of the job"
-    ports: tuple[str, ...] = (rstudio.PORT, *spark_cluster.PORTS, spark_r.PORT, spark_ui.PORT)
+    ports: tuple[str, ...] = (*rstudio.PORTS, *spark_cluster.PORTS, spark_r.PORT, spark_ui.PORT)
     secrets: Mapping[str, str] = rstudio.SECRETS | spark_cluster.SECRETS | spark_ui.SECRETS
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:

@@ -11,6 +11,7 @@ from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
 from ood_runtime.settings.sizes import MIB, Memory
+from ood_runtime.settings.tls import Tls
 
 # The class that Spark's own security hangs on. spark.conf cannot change these unless the site allows it.
 PROTECTED = re.compile(
@@ -82,6 +83,10 @@ class Portal(Section):
     """The portal's `node_uri` (ood_portal.yml): the path under which its proxy keeps the whole path."""
     rnode_uri: str = Field("/rnode", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
     """The portal's `rnode_uri`: the path under which its proxy takes the path away, as RStudio needs it."""
+    secure_node_uri: str = Field("/secure-node", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
+    """The portal's `secure_node_uri` (Open OnDemand 4.1), which stands for node_uri where TLS is on."""
+    secure_rnode_uri: str = Field("/secure-rnode", pattern=r"^/[A-Za-z0-9_\-/]*[A-Za-z0-9_\-]$")
+    """The portal's `secure_rnode_uri` (Open OnDemand 4.1), which stands for rnode_uri where TLS is on."""
 
 
 class Timeouts(Section):
@@ -238,6 +243,7 @@ class Settings(Section):
     ports: Ports = Ports()
     ssh: Ssh = Ssh()
     portal: Portal = Portal()
+    tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     jupyter: Jupyter = Jupyter()
     rstudio: RStudio = RStudio()

@@ -11,14 +11,14 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from tests.support.accounts import user_of_tests
 from tests.support.needs import need
-from tests.support.portal_proxy import NODE, RNODE, server
+from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure, server
 
 ANSWERS_WITHIN = 20.0  # seconds
 
@@ -34,10 +34,10 @@ _PAGES = Template("""
 PAGE = Template("""<!DOCTYPE html>
 <title>portal</title>
 <script>
-  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port/;samesite=strict";
-  document.cookie = "_xsrf=$xsrf;path=/node/$host/$port;samesite=strict";
+  document.cookie = "_xsrf=$xsrf;path=$base_url;samesite=strict";
+  document.cookie = "_xsrf=$xsrf;path=$below;samesite=strict";
 </script>
-<form action="/node/$host/$port/login?next=$next" method="post">
+<form action="${base_url}login?next=$next" method="post">
   <input type="hidden" name="_xsrf" value="$xsrf">
   <input type="hidden" name="password" value="$password">
   <button type="submit" id="connect">Connect to Jupyter</button>
@@ -47,10 +47,10 @@ PAGE = Template("""<!DOCTYPE html>
 RSTUDIO_PAGE = Template("""<!DOCTYPE html>
 <title>portal</title>
 <script>
-  document.cookie = "csrf-token=$csrf_token;path=/rnode/$host/$port/;samesite=strict";
-  document.cookie = "rs-csrf-token=$csrf_token;path=/rnode/$host/$port/;samesite=strict";
+  document.cookie = "csrf-token=$csrf_token;path=$base_url;samesite=strict";
+  document.cookie = "rs-csrf-token=$csrf_token;path=$base_url;samesite=strict";
 </script>
-<form action="/rnode/$host/$port/auth-do-sign-in" method="post">
+<form action="${base_url}auth-do-sign-in" method="post">
   <input type="hidden" name="username" value="$username">
   <input type="hidden" name="password" value="$password">
   <input type="hidden" name="staySignedIn" value="1">
@@ -70,11 +70,14 @@ SPARK_PAGE = Template("""<!DOCTYPE html>
 
 
 class Portal:
-    """Apache on a port of 127.0.0.1, run by an unprivileged user in ``root``; a context manager."""
+    """Apache on a port of 127.0.0.1, run by an unprivileged user in ``root``; a context manager.
 
-    def __init__(self, root: Path) -> None:
+    ``ssl_proxy`` says what it does with certificates of servers that it talks to by TLS.
+    """
+
+    def __init__(self, root: Path, ssl_proxy: Iterable[str] = TRUSTING) -> None:
         self._program = need("apache2", "httpd")
-        self._root = root
+        self._root, self._ssl_proxy = root, ssl_proxy
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -88,7 +91,7 @@ class Portal:
         (self._root / "pages" / "index.html").write_text("portal")
         configuration = self._root / "httpd.conf"
         pages = _PAGES.substitute(root=self._root)
-        configuration.write_text(server(self._root, self._port) + pages + NODE + RNODE)
+        configuration.write_text(server(self._root, self._port) + pages + NODE + RNODE + secure(self._ssl_proxy))
         user = user_of_tests()
         for path in (self._root, self._root / "pages", configuration):
             os.chown(path, user.uid, user.gid)
@@ -115,7 +118,8 @@ class Portal:
 
     def write_page(self, connection: Mapping[str, Any], next_url: str = "", page: Template = PAGE) -> str:
         """Write the page that a session's card shows for what connection.yml says; the page's URL."""
-        values = {**connection, "next": next_url}
+        base = str(connection.get("base_url", f"/rnode/{connection['host']}/{connection['port']}/"))
+        values = {**connection, "base_url": base, "below": base.rstrip("/"), "next": next_url}
         text = page.substitute({key: html.escape(str(value)) for key, value in values.items()})
         (self._root / "pages" / "session.html").write_text(text)
         return f"{self.origin}/session.html"

@@ -2,7 +2,9 @@
 
 import http.client
 import os
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import websocket
@@ -12,7 +14,10 @@ from tests.conftest import StartSession
 from tests.e2e.browser import Lab
 from tests.e2e.portal import Portal
 from tests.e2e.spark_ui import SparkUi, as_a_stranger
+from tests.support.accounts import user_of_tests
+from tests.support.authority import Site
 from tests.support.jupyter import Connection, JupyterClient, log_in
+from tests.support.portal_proxy import verifying
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -82,3 +87,30 @@ def _login_without_xsrf(portal: Portal, connection: Connection) -> int:
     status = server.getresponse().status
     server.close()
     return status
+
+
+def test_a_cell_through_a_portal_that_verifies_the_nodes_certificate(
+    short_tmp: Path, browser: webdriver.Chrome, start_session: StartSession
+) -> None:
+    user = user_of_tests()
+    (short_tmp / "node").mkdir()
+    site = Site(short_tmp / "node", [socket.gethostname(), "localhost"])
+    for path in (site.directory, *site.directory.iterdir()):
+        os.chown(path, user.uid, user.gid)
+    with Portal(short_tmp / "portal", verifying(site.directory / "authority.pem")) as portal:
+        settings = [f"tls.{key}={value}" for key, value in site.settings.items()]
+        settings += [f"portal.origin={portal.origin}"]
+        words = [word for setting in settings for word in ("--set", setting)]
+        session = start_session("jupyter", *words, env={"NODE": str(site.directory)})
+        connection = session.connection()
+        assert str(connection["base_url"]).startswith("/secure-node/")
+        browser.get(portal.write_page(connection, f"{connection['base_url']}lab"))
+        browser.find_element("id", "connect").click()
+        lab = Lab(browser)
+        lab.open_notebook("Python 3")
+        assert lab.run_cell("sum(range(1000))") == "499500"
+        browser.get("about:blank")
+        assert session.stop() == 128 + 15
+        # Whoever has another certificate hears nothing, neither password nor cookie.
+        own = start_session("jupyter", "--set", "tls.mode=self-signed").connection()
+        assert _login_without_xsrf(portal, own) in (500, 502)

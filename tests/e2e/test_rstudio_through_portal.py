@@ -18,22 +18,24 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 RESULT_WITHIN = 60.0  # seconds
 
 
-@pytest.mark.parametrize("release", [(1, 4, 1103), (2026, 8, 0)], ids=str)
+@pytest.mark.parametrize(
+    ("release", "tls"), [((1, 4, 1103), "off"), ((2026, 8, 0), "off"), ((2026, 8, 0), "self-signed")], ids=str
+)
 def test_r_through_the_portal(
     portal: Portal,
     browser: webdriver.Chrome,
     start_session: StartSession,
     short_tmp: Path,
     release: Release,
+    tls: str,
 ) -> None:
     need("R")
     command = install(short_tmp / "rstudio", release) / "rserver"
     env = {"OMP_PLACES": "it is the job", "SLURM_CPUS_ON_NODE": "7"}
-    session = start_session(
-        "rstudio", "--set", f"rstudio.command={command}", "--set", f"portal.origin={portal.origin}", env=env
-    )
+    settings = (f"rstudio.command={command}", f"portal.origin={portal.origin}", f"tls.mode={tls}")
+    session = start_session("rstudio", *(word for setting in settings for word in ("--set", setting)), env=env)
     connection = session.connection()
-    below = f"{portal.origin}/rnode/{connection['host']}/{connection['port']}/"
+    below = f"{portal.origin}/{'rnode' if tls == 'off' else 'secure-rnode'}/{connection['host']}/{connection['port']}/"
     browser.get(f"{below}auth-sign-in")  # leaves a token, as an earlier job on this host and port has
     browser.get(portal.write_page(connection, page=RSTUDIO_PAGE))
     browser.find_element("id", "connect").click()
@@ -59,4 +61,4 @@ def _assert_strangers_are_refused(url: str, user: str, password: str) -> None:
 
 
 def _origin(url: str) -> str:
-    return url[: url.index("/rnode")]
+    return "/".join(url.split("/")[:3])

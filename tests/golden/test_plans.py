@@ -27,6 +27,7 @@ from ood_runtime.service import Check, Service
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
+from ood_runtime.tls import KEY, STORE, Identity, Tls
 from tests.golden import rstudio_contexts
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
@@ -46,6 +47,9 @@ SECRETS = {
     "csrf": Secret("00112233445566778899aabbccddeeff"),
     "cookie_key": Secret("CookieKeyCookieKeyCookieKeyCookieKeyCookieK"),
     "rpc_key": Secret("RpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyRpcKeyR"),
+    "store": Secret("StorePasswordStorePasswordStorePasswordStor"),
+    "front_key": Secret("SitePrivateKeySitePrivateKeySitePrivateKeyS"),
+    "inner_key": Secret("OwnPrivateKeyOwnPrivateKeyOwnPrivateKeyOwnP"),
 }
 PORTS = {
     "jupyter": 20001,
@@ -135,6 +139,14 @@ def by_a_wrapper() -> Context:
     return replace(plain, software=replace(plain.software, jupyter=wrapper))
 
 
+def with_tls(plain: Context) -> Context:
+    """With a certificate of the site's for the portal's proxy, and one of the session's own for Spark."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
+    front, inner = (Identity(f"{begin}\n{name}\n{end}", SECRETS[f"{name}_key"]) for name in ("front", "inner"))
+    made = Tls(front, inner, b"PKCS12\xff", SECRETS["store"])
+    return replace(plain, tls=made)
+
+
 CONTEXTS = {
     "jupyter": context({"portal": {"origin": "https://ood.example.org"}}),
     "jupyter-own-settings": context(
@@ -174,6 +186,7 @@ CONTEXTS = {
     "jupyter-spark-three-nodes": on_three_nodes(),
     "jupyter-spark-connect": context({"spark": {"sharing": "connect"}}),
     "jupyter-spark-by-a-wrapper": by_a_wrapper(),
+    "jupyter-spark-tls": with_tls(on_three_nodes()),
     **rstudio_contexts.contexts(context({"portal": {"origin": "https://ood.example.org"}}), SCRATCH),
 }
 
@@ -366,6 +379,7 @@ CONNECT = {"spark/connect-base.conf", "spark/connect.conf", "spark/connect.token
 def test_what_is_erased_is_what_holds_secrets(plan: Plan) -> None:
     held = {file.name for file in plan.files if file.secret}
     own = {"jupyter/jupyter_config.py", "jupyter/spark_ui.py", "gateway/spark-ui.json", "spark/metrics-token"}
+    own |= {KEY, STORE, "spark/master.args"} if STORE in {file.name for file in plan.files} else set()
     assert held <= {*own, "spark/spark.conf", "spark/environment.sh", *CONNECT, *rstudio_contexts.SECRET}
     assert "gPassword" not in "".join(content(file) for file in plan.files if is_text(file)), "only its hash is written"
 
@@ -374,7 +388,7 @@ def test_the_connection_has_what_the_portal_needs(name: str, plan: Plan) -> None
     own = {"username", "csrf_token"} if name.startswith("rstudio") else {"xsrf", "base_url"}
     keys = {"host", "port", "password", *own} | ({"spark_master", "spark_ui_path"} if "spark" in name else set())
     keys |= {"spark_ui_secret"} if "gateway/spark-ui.json" in {file.name for file in plan.files} else set()
-    assert set(plan.connection) == keys
+    assert set(plan.connection) == keys | ({"certificate"} if KEY in {file.name for file in plan.files} else set())
 
 
 # --- the worker's script, run for real ---

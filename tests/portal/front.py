@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from string import Template
 
-from tests.support.portal_proxy import NODE, RNODE, server
+from tests.support.portal_proxy import NODE, RNODE, secure, server
 
 USER, PASSWORD = "scientist", "of the portal"
 PORT, DASHBOARD_PORT = 8080, 8081  # on a machine of its own
@@ -60,5 +60,5 @@ def write(root: Path) -> Path:
     (root / "users").write_text(f"{USER}:{{SHA}}{digest}\n")
     configuration = root / "httpd.conf"
     ours = _LOGIN_AND_DASHBOARD.substitute(root=root, dashboard=DASHBOARD_PORT)
-    configuration.write_text(server(root, PORT, _LOGIN_MODULES) + ours + NODE + RNODE)
+    configuration.write_text(server(root, PORT, _LOGIN_MODULES) + ours + NODE + RNODE + secure())
     return configuration

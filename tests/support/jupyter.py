@@ -13,8 +13,8 @@ RUN_WITHIN = 180.0  # seconds; the kernel's websocket opens only when Spark is r
 
 
 def url_of(connection: Connection) -> str:
-    """The server's address without the portal: http://HOST:PORT/node/HOST/PORT/."""
-    return f"http://{connection['host']}:{connection['port']}{connection['base_url']}"
+    """The server's address without the portal: http://HOST:PORT/node/HOST/PORT/, https where it has a certificate."""
+    return f"http{'s' if 'certificate' in connection else ''}://{connection['host']}:{connection['port']}{connection['base_url']}"
 
 
 @dataclass
@@ -55,8 +55,9 @@ class JupyterClient:
     def channels(self, kernel: str, *, origin: str | None = None, timeout: float = 20.0) -> websocket.WebSocket:
         """The kernel's websocket; ``origin`` is what a page of another site would send; seconds."""
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
-        url = url_of(self.connection).replace("http://", "ws://", 1) + f"api/kernels/{kernel}/channels"
-        return websocket.create_connection(url, timeout=timeout, cookie=cookies, origin=origin)
+        url = url_of(self.connection).replace("http", "ws", 1) + f"api/kernels/{kernel}/channels"
+        trusted = {"ca_certs": self.connection.get("certificate")}
+        return websocket.create_connection(url, timeout=timeout, cookie=cookies, origin=origin, sslopt=trusted)
 
     @staticmethod
     def send(channels: websocket.WebSocket, code: str) -> None:
@@ -74,6 +75,8 @@ def log_in(connection: Connection, password: str | None = None) -> JupyterClient
     Raises AssertionError when the server does not let us in.
     """
     http = requests.Session()
+    http.trust_env = False  # which may name other authorities
+    http.verify = str(connection["certificate"]) if "certificate" in connection else True
     xsrf = str(connection["xsrf"])
     answer = http.post(
         url_of(connection) + "login",

@@ -156,7 +156,7 @@ def secrets_of_spark(directory: Path) -> Iterator[str]:
     """Every value of a Spark property below this directory whose name says that it is secret."""
     for path in files_below(directory / "ood-runtime"):
         for line in path.read_text(errors="replace").splitlines():
-            if match := re.match(r"spark\.\S*(?:secret|secretKey)[ =]+(\S{16,})$", line):
+            if match := re.match(r"spark\.\S*(?:secret|secretKey|Password)[ =]+(\S{16,})$", line):
                 yield match[1]
 
 

@@ -34,7 +34,8 @@ VALUES: dict[str, dict[str, object]] = {
         "default_url": "/lab",
         "extra_config": None,
         "allow_root": False,
-        "certfile": None,
+        "certfile": ODD,
+        "keyfile": ODD,
         "tiles": {ODD: {"port": 1}},
     },
     "jupyter_spark_ui.py.j2": {
@@ -43,6 +44,7 @@ VALUES: dict[str, dict[str, object]] = {
         "address": "127.0.0.1",
         "port": 12345,
         "authorization": Secret("Bearer x"),
+        "certificate": ODD,
     },
     "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True, "pages": ODD},
     "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "warm": ODD, "log_dir": ODD, "scratch_dir": ODD},
