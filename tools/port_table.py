@@ -72,17 +72,17 @@ class Row:
 MASTER, WORKER = ("/master.args",), ("/worker.args", "/worker-", "/remote-worker.args")
 DRIVER, CONNECT, SPARKR = ("/driver.args",), ("/connect.args",), ("sparkr-shell",)
 EXECUTOR, KERNEL = ("CoarseGrainedExecutorBackend",), ("ipykernel", "_startup.py")
-_PASSWORD = "who has the password"
+_LOGIN = "who has the password"
 _SECRET, _TOKEN = "who knows the session's 256-bit secret", "who has the signed token (3.5: a bearer token)"
 _BOTH = (*DRIVER, *CONNECT, *SPARKR)
 
 SESSION = (
     Row(
-        "Jupyter", RANGE, Reach.NODES, f"{_PASSWORD}; XSRF value for everything that changes something",
+        "Jupyter", RANGE, Reach.NODES, f"{_LOGIN}; XSRF value for everything that changes something",
         Hears.CLOSED, Speaks.TLS, ("jupyter_server.py",), said="403, the login page, or Jupyter's version (`/api`)",
     ),
     Row(
-        "RStudio Server", RANGE, Reach.NODES, f"{_PASSWORD}, under the owner's name",
+        "RStudio Server", RANGE, Reach.NODES, f"{_LOGIN}, under the owner's name",
         Hears.CLOSED, Speaks.RELAY, ("/rserver",), said="the sign-in page",
     ),
     Row(

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 
 from tools.port_table import Hears
 
-_CLOSED_STATUS = frozenset((400, 401, 403, 404, 405))
+_REFUSED = ("400", "401", "403", "404", "405")
 _LOGIN = re.compile(r"/(?:login|auth-sign-in|unsupported_browser\.htm)\b")
 # The messages of Spark's network protocol that say no: org.apache.spark.network.protocol.Message.Type
 _FAILURES = "\x02\x05\x08"
+_HTTP2 = "HTTP/2"
 _UNAUTHENTICATED = "grpc-status\x0216"
 
 
 def kind(answers: Mapping[str, str]) -> str:
     """How a port refuses every saying, a Hears; else, in words, what it said beside."""
     found = {_one(said, got) for said, got in answers.items() if said != "tls"}
-    if _Grpc in found:
-        found -= {Hears.SILENCE, _Grpc}
+    if _HTTP2 in found:
+        found -= {Hears.SILENCE, _HTTP2}
     loud = found - {Hears.SILENCE} or {Hears.SILENCE}
     return loud.pop() if len(loud) == 1 else " and ".join(sorted(map(str, loud)))
 
@@ -30,7 +31,7 @@ def _one(said: str, got: str) -> str:
         (got.startswith("!") and not got.startswith("!y"), Hears.PY4J),  # "yes"
         (_UNAUTHENTICATED in got, Hears.GRPC),
         # A frame of HTTP/2 for who does not speak it: that there is such a server, no more.
-        (got.startswith("\0\0") and "HTTP/2" in got, _Grpc),
+        (got.startswith("\0\0") and "HTTP/2" in got, _HTTP2),
         (got.startswith("\xff\0\0\0"), Hears.ZEROMQ),
         (len(got) == 4 or got[4:] == "\0\0\0\x03err", Hears.WORKER),
         (got in ("\0\0\0\x03err", "\0\0\0\x04err\0"), Hears.ERR),
@@ -41,13 +42,10 @@ def _one(said: str, got: str) -> str:
 def _web(got: str) -> str:
     """What an answer of a web server is."""
     head, _, body = got.partition("\r\n\r\n")
-    fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
-    status, location = int((head.split() + ["0"])[1] or 0) if got.startswith("HTTP/1.") else 0, fields.get("location", "")
-    if status == 302 and location.startswith("https://") and not body:
+    status = (re.match(r"HTTP/1\.\d (\d+)", head) or ["", "0"])[1]
+    location = (re.search(r"^location: (.*)$", head, re.IGNORECASE | re.MULTILINE) or ["", ""])[1]
+    if status == "302" and location.startswith("https://") and not body:
         return Hears.MOVED
-    if status in _CLOSED_STATUS or (status == 302 and _LOGIN.search(location)):
+    if status in _REFUSED or (status == "302" and _LOGIN.search(location)):
         return Hears.CLOSED
     return got
-
-
-_Grpc = "HTTP/2"

@@ -25,7 +25,7 @@ Key = tuple[str, int]  # a node and a port
 
 @dataclass(frozen=True)
 class Seen:
-    """What is open: for each node and port, at which address, and whether others reach it; what else is on each node."""
+    """What is open on each node: ports, at which address and whether others reach it; sockets; UDP ports by user."""
 
     ports: dict[Key, tuple[str, bool]]
     sockets: dict[str, set[str]]
@@ -152,23 +152,24 @@ def _listens(pid: int) -> Iterator[int]:
                 yield one.laddr.port
 
 
-def problems(found: Iterable[Found], *, tls: bool, release: tuple[int, int]) -> tuple[list[str], Counter[str]]:
+def problems(
+    found: Iterable[Found], *, tls: bool, release: tuple[int, int], nodes: int = 2
+) -> tuple[list[str], Counter[str]]:
     """What is not as docs/security.md says, in words; and how often each of its rows was found."""
     wrong, rows = [], Counter[str]()
     each: Counter[tuple[int, Row]] = Counter()
     for one in found:
-        row = _row(one, tls=tls, release=release)
+        row = _row(one, tls=tls, release=release, nodes=nodes)
         if row is None:
             wrong.append(f"not in the table: {one}")
             continue
         rows[f"{row.process}: {row.port}"] += 1
-        for pid in one.owners:
-            each[pid, row] += 1
-    wrong += [f"{count} ports, not {row.most}: {row.process} {row.port}" for (_, row), count in each.items() if count > row.most]
-    return wrong, rows
+        each.update((pid, row) for pid in one.owners)
+    too_many = [(row, count) for (_, row), count in each.items() if count > row.most]
+    return [*wrong, *(f"{count} ports, not {row.most}: {row.process}, {row.port}" for row, count in too_many)], rows
 
 
-def _row(one: Found, *, tls: bool, release: tuple[int, int]) -> Row | None:
+def _row(one: Found, *, tls: bool, release: tuple[int, int], nodes: int) -> Row | None:
     """The row of the table that a port is in."""
     encrypted = {
         Speaks.PLAIN: False,
@@ -176,8 +177,11 @@ def _row(one: Found, *, tls: bool, release: tuple[int, int]) -> Row | None:
         Speaks.TLS: tls,
         Speaks.TLS_4: tls and release >= (4, 0),
     }
-    for row in (*SESSION, *(WITH_TLS if tls else ())):
+    remote = {Reach.NODE: False, Reach.CLUSTER: nodes > 1, Reach.NODES: True}
+    rows: tuple[Row, ...] = SESSION + WITH_TLS if tls else SESSION
+    for row in rows:
         ours = any(mark in line for mark in row.marks for line in one.owners.values())
-        if ours and (row.hears, row.reach is not Reach.NODE, encrypted[row.speaks]) == (one.hears, one.remote, one.tls):
+        promised = (row.hears.value, remote[row.reach], encrypted[row.speaks])
+        if ours and promised == (one.hears, one.remote, one.tls):
             return row
     return None

@@ -50,7 +50,9 @@ def lets_in(name: str) -> bool:
 
 def udp() -> list[list[int]]:
     """Port and user of each."""
-    lines = [line.split() for name in ("udp", "udp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    lines = [
+        line.split() for name in ("udp", "udp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
     return [[int(line[1].rpartition(":")[2], 16), int(line[7])] for line in lines]
 
 
@@ -73,7 +75,9 @@ def _holds(path: Path, words: list[bytes]) -> bool:
 
 def processes(words: list[bytes]) -> list[str]:
     """What we can read of processes that holds a word."""
-    paths = [process / name for process in Path("/proc").glob("[0-9]*") for name in ("cmdline", "environ", "comm", "maps")]
+    paths = [
+        process / name for process in Path("/proc").glob("[0-9]*") for name in ("cmdline", "environ", "comm", "maps")
+    ]
     return sorted(str(path) for path in paths if _holds(path, words))
 
 

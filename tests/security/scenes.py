@@ -5,20 +5,24 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ood_runtime import ui_filter
 from ood_runtime.secret import Secret
-from tests.security.enemy import Enemy
+from tests.security.enemy import Enemy, Found
 from tests.slurm.sessions import REPOSITORY, JobSession, start
-from tests.slurm.spark_jobs import MEMORY, SMALL, spark
+from tests.slurm.spark_jobs import MEMORY, SMALL, SparkJob, spark
 from tests.standins.rserver import install
-from tests.support.jupyter import JupyterClient, log_in, url_of
+from tests.support.accounts import user_of_tests
+from tests.support.jupyter import JupyterClient, log_in
 from tests.support.needs import need, need_spark35
 from tests.support.rstudio import RStudioClient
 from tests.support.session_of_two import SECRETS_OF_KERNEL, Watcher
+from tests.support.spark_interfaces import spark_home
 
 RSERVER = (2026, 5, 0)
+ON = ("tls.mode=self-signed", "portal.origin=https://ood.example.org")
 # All the time something is sent to the executors, between them, and back. A stranger who comes first to a port that the
 # notebook has just opened for itself makes a job fail, no more.
 LOAD = """import threading
@@ -64,13 +68,24 @@ class Shape:
 
     def words(self) -> tuple[str, ...]:
         """Its settings."""
-        return (*self.settings, *(("tls.mode=self-signed", "portal.origin=https://ood.example.org") if self.tls else ()))
+        return (*self.settings, *(ON if self.tls else ()))
 
 
 SHAPES = (
     Shape("fair-context", settings=("spark.sharing=fair", "spark.warm=context"), waiting=("/driver.args", 4)),
-    Shape("connect-tls", settings=("spark.sharing=connect",), tls=True, kernel="pyspark-shared", waiting=("/connect.args", 5)),
-    Shape("3.5-one-gateway", settings=("spark.sharing=one", "spark.warm=gateway"), release=(3, 5), waiting=("/driver.args", 1)),
+    Shape(
+        "connect-tls",
+        settings=("spark.sharing=connect",),
+        tls=True,
+        kernel="pyspark-shared",
+        waiting=("/connect.args", 5),
+    ),
+    Shape(
+        "3.5-one-gateway",
+        settings=("spark.sharing=one", "spark.warm=gateway"),
+        release=(3, 5),
+        waiting=("/driver.args", 1),
+    ),
     Shape("rstudio-tls", app="rstudio-spark", tls=True),
 )
 
@@ -86,8 +101,10 @@ class Scene:
     kept: dict[str, str]
     connection: dict[str, Any]
     facts: dict[str, str] = field(default_factory=dict)
+    found: list[Found] = field(default_factory=list)  # when it was at work
     client: JupyterClient | RStudioClient | None = None
     kernel: str = ""
+    driver: str = ""  # its port
 
     def keys(self) -> dict[str, str]:
         """What opens doors of this session, and what an earlier owner's browser has."""
@@ -100,6 +117,18 @@ class Scene:
         if self.client is not None:
             found |= {_cookie(cookie.name): cookie.value or "" for cookie in self.client.http.cookies}
         return found
+
+    def address(self) -> str:
+        """Of the first node."""
+        return self.enemy.cluster.machines.by_name[self.enemy.nodes[0]].address
+
+    def workers(self) -> dict[str, Any]:
+        """Those that the master has."""
+        return SparkJob(self.session).alive()
+
+    def spark_home(self) -> Path:
+        """A Spark like the session's, which mallory has, too."""
+        return spark_home("3.5" if self.shape.release < (4, 0) else "4")
 
     def wait_until_quiet(self, within: float = 90.0) -> None:
         """Wait until everything has opened its ports that does so without being used."""
@@ -130,7 +159,9 @@ class Scene:
         self.kernel = self.client.start_kernel(self.shape.kernel)
         if self.shape.kernel == "pyspark":
             told = json.loads(self.client.run(self.kernel, SECRETS_OF_KERNEL))
-            self.facts = {name: told[name] for name in ("py4j", "worker", "accumulators", "kernel") if told[name]}
+            self.facts = {
+                name: told[name] for name in ("py4j", "worker", "accumulators", "kernel", "driver") if told[name]
+            }
         self.client.run(self.kernel, LOAD if self.shape.kernel == "pyspark" else SHARED_LOAD)
         assert self.client.run(self.kernel, WORKED).strip() in ("97", "'97'")
 
@@ -210,6 +241,7 @@ def sayings(one: Scene) -> dict[str, str]:
         "web files": web("GET", f"{base}files/"),
         "web kernels": web("POST", f"{base}api/kernels"),
         "web gateway": web("POST", "/ood-runtime/login", f"secret={kept['spark_ui_secret']}"),
+        "web sign-in": web("POST", "/auth-do-sign-in", f"username={user_of_tests().name}&password={kept['password']}"),
         "web kept password": web("POST", f"{base}login", f"password={kept['password']}&_xsrf=x", Cookie="_xsrf=x"),
         "py4j with a kept secret": f"A\n{kept['py4j']}\ne\n",
     }

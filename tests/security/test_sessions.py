@@ -8,8 +8,10 @@ before a session starts) and test_history.py.
 import pytest
 
 from tests.security.enemy import Found, problems
+from tests.security.intruders import Intruder, soon
 from tests.security.scenes import Scene, sayings
 from tests.support.accounts import user_of_tests
+from tests.support.jupyter import JupyterClient
 
 pytestmark = [pytest.mark.root, pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -43,10 +45,37 @@ def test_ready(at: Scene) -> None:
 def test_at_work(at: Scene) -> None:
     """With a job that sends things between the nodes all the time."""
     at.use()
-    found = look(at)
+    at.found = found = look(at)
     rows = {row for one in found for row in one.owners.values()}
     assert any("CoarseGrainedExecutorBackend" in row for row in rows)
     assert {one.node for one in found} == set(at.enemy.nodes)
+
+
+def test_spark_lets_in_only_who_knows_its_secret(at: Scene) -> None:
+    """Its own client, at every port that other nodes reach, with no secret, a wrong one and an earlier session's."""
+    own = at.keys()["spark"]
+    secrets = {"none": "", "wrong": "x" * 43, "kept": at.kept.get("spark", own[:-1] + "x"), "right": own}
+    told = Intruder(at.enemy, at.spark_home()).knock(at.found, secrets, tls=at.shape.tls)
+    assert len(told) >= 6, told  # master, two workers, driver and its block manager, an executor
+    for port, answers in told.items():
+        assert answers.pop("right") == "in", (port, answers)  # it is the secret that the others lack
+        assert "in" not in answers.values(), (port, answers)
+        print(port, answers)
+
+
+def test_neither_a_worker_nor_an_executor_of_mallorys_gets_in(at: Scene) -> None:
+    if at.shape.tls or not isinstance(at.client, JupyterClient):
+        return  # the knocks above are all there is: with TLS they need a certificate, too
+    intruder, own = Intruder(at.enemy, at.spark_home()), at.keys()["spark"]
+    wrong, master = at.kept.get("spark", own[:-1] + "x"), str(at.connection["spark_master"])
+    driver = f"{at.address()}:{at.driver}"
+    logs = at.session.directory / "logs"
+    assert "Failed to connect to master" in intruder.worker(master, wrong, "Failed to connect|Successfully registered")
+    assert "Exception" in intruder.executor(driver, wrong, "Exception in thread|Successfully registered")
+    assert len(at.workers()) == 2
+    print(soon(logs / "spark-master.log", "AuthRpcHandler|authentication"))
+    assert "Success" in intruder.worker(master, own, "Failed to connect|Successfully registered")
+    assert "Success" in intruder.executor(driver, own, "Exception in thread|Successfully registered")
 
 
 def test_no_secret_shows_on_any_node(at: Scene) -> None:
