@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tools.port_table import Hears
 
-_REFUSED = ("400", "401", "403", "404", "405")
+_REFUSED = ("400", "401", "403", "404", "405", "426")
 _LOGIN = re.compile(r"/(?:login|auth-sign-in|unsupported_browser\.htm)\b")
 # The messages of Spark's network protocol that say no: org.apache.spark.network.protocol.Message.Type
 _FAILURES = "\x02\x05\x08"

@@ -2,14 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from tests.security.answers import kind
 from tests.slurm.cluster import Cluster
@@ -20,6 +18,7 @@ from tools.port_table import SESSION, WITH_TLS, Reach, Row, Speaks
 _SUPPORT = Path(__file__).parents[1] / "support"
 _LOOPBACK = ("127.0.0.1", "::1")
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+_LISTENS = "0A"  # TCP_LISTEN
 Key = tuple[str, int]  # a node and a port
 
 
@@ -81,7 +80,7 @@ class Enemy:
         """All ports of all nodes, without those that were open before."""
         address = {node: self.cluster.machines.by_name[node].address for node in self.nodes}
         with ThreadPoolExecutor() as pool:
-            near = {node: pool.submit(self._scan, node, *_LOOPBACK, address[node]) for node in self.nodes}
+            near = {node: pool.submit(self._scan, node, *_LOOPBACK) for node in self.nodes}
             far = pool.submit(self._scan, self.other, *address.values()).result()["open"]
             inside = {node: future.result() for node, future in near.items()}
         ports: dict[Key, tuple[str, bool]] = {}
@@ -89,10 +88,12 @@ class Enemy:
             for place, open_there in told["open"].items():
                 ports |= {(node, port): (place, False) for port in open_there}
             ports |= {(node, port): (address[node], True) for port in far[address[node]]}
+        spool = str(self.cluster.machines.state / "machines")
         seen = Seen(
             ports,
             {node: set(told["sockets"]) for node, told in inside.items()},
-            {node: set(told["entered"]) for node, told in inside.items()},
+            # Slurm's own are for everybody: it asks who comes.
+            {node: {it for it in told["entered"] if not it.startswith(spool)} for node, told in inside.items()},
             {node: {(port, uid) for port, uid in told["udp"]} for node, told in inside.items()},
         )
         return seen.without(self.before) if self.before else seen
@@ -132,24 +133,35 @@ class Enemy:
 
     def owners(self) -> dict[Key, dict[int, str]]:
         """Who listens where, as root sees it; command lines by process number."""
+        machines = self.cluster.machines
+        ports = {node: _listening(machines.by_name[node].init) for node in self.nodes}
         owners: dict[Key, dict[int, str]] = {}
         for user in (user_of_tests(), account("root")):
-            for node, processes in self.cluster.machines.processes(user).items():
+            for node, processes in machines.processes(user).items():
                 for pid, line in processes.items():
-                    for port in _listens(pid):
+                    for port in {ports[node][it] for it in _sockets(pid) & ports.get(node, {}).keys()}:
                         owners.setdefault((node, port), {})[pid] = line
         return owners
 
 
+def _listening(pid: int) -> dict[str, int]:
+    """What is listened on in the network of a process: ports by the names of their sockets (proc(5), net/tcp)."""
+    lines = [line.split() for it in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{it}").read_text().splitlines()]
+    return {f"socket:[{line[9]}]": int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == _LISTENS}
+
+
+def _sockets(pid: int) -> set[str]:
+    """What a process has open, by name."""
+    found = set()
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.add(str(entry.readlink()))
+    return found
+
+
 def _less(now: Mapping[str, set[Any]], before: Mapping[str, set[Any]]) -> dict[str, set[Any]]:
     return {node: found - before[node] for node, found in now.items()}
-
-
-def _listens(pid: int) -> Iterator[int]:
-    with suppress(psutil.Error, OSError):
-        for one in psutil.Process(pid).net_connections("tcp"):
-            if one.status == psutil.CONN_LISTEN:
-                yield one.laddr.port
 
 
 def problems(

@@ -159,9 +159,8 @@ class Scene:
         self.kernel = self.client.start_kernel(self.shape.kernel)
         if self.shape.kernel == "pyspark":
             told = json.loads(self.client.run(self.kernel, SECRETS_OF_KERNEL))
-            self.facts = {
-                name: told[name] for name in ("py4j", "worker", "accumulators", "kernel", "driver") if told[name]
-            }
+            self.facts = {name: told[name] for name in ("py4j", "worker", "accumulators", "kernel") if told[name]}
+            self.driver = str(told["driver"])
         self.client.run(self.kernel, LOAD if self.shape.kernel == "pyspark" else SHARED_LOAD)
         assert self.client.run(self.kernel, WORKED).strip() in ("97", "'97'")
 

@@ -127,7 +127,7 @@ warnings.simplefilter("ignore")
 words = [word for word in sys.argv[1:] if re.fullmatch(r"([^/]*:)?\d+", word)]
 sayings = SAYINGS | {f"stream {name}": stream(name) for name in sys.argv[1:] if name not in words}
 sayings |= {name: said.encode("latin-1") for name, said in json.loads(sys.stdin.read() or "{}").items()}
-with ThreadPoolExecutor(64) as pool:
+with ThreadPoolExecutor(256) as pool:
     tls = dict(zip(words, pool.map(has_tls, words), strict=True))
     replies = {w: {what: pool.submit(reply, w, said, tls[w]) for what, said in sayings.items()} for w in words}
     answers = {w: {what: future.result() for what, future in all_.items()} for w, all_ in replies.items()}
