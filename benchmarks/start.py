@@ -121,7 +121,7 @@ def jobs(software: Software, results: Results, rounds: int) -> None:
         theirs = stack.enter_context(bare_jupyter(software, places[0], f"spark://127.0.0.1:{master}", padding))
         stack.enter_context(bare_spark(software, places[1], master))
         # All cores, as the other one has them: what sharing costs is said in docs/performance.md.
-        settings = [f"spark.conf={json.dumps(padding)}", "spark.cores_per_application=100%"]
+        settings = [f"spark.conf={json.dumps(padding)}"]
         own = stack.enter_context(session(software, places[2], settings))
         notebooks = {"stock_": Notebook(theirs, "python3"), "": Notebook(own, "pyspark")}
         for notebook in notebooks.values():

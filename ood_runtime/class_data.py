@@ -87,11 +87,9 @@ def key(java: Java, spark: Spark) -> str:
     digest = hashlib.sha256()
     digest.update(f"{RECIPE}\0{java.version}\0{os.path.realpath(java.home)}\0{spark.version}\0".encode())
     digest.update(_seen(java.home / "lib" / "server" / "libjvm.so"))
-    # In the order of the directory: the class path of an executor is a wildcard, and the JVM takes it so.
-    with os.scandir(spark.home / "jars") as entries:
-        for entry in entries:
-            status = entry.stat()
-            digest.update(f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    # Sorted, and no finer than a second: a copy, as in the image of a container, keeps neither more.
+    for path in sorted((spark.home / "jars").glob("*.jar")):
+        digest.update(os.fsencode(path.name) + b"\0" + _seen(path))
     digest.update(os.fsencode(spark.home))
     return f"{spark.version}-java{java.major}-{digest.hexdigest()[:20]}"
 
@@ -175,4 +173,4 @@ def _seen(path: Path) -> bytes:
         status = path.stat()
     except OSError:
         return b""
-    return f"{status.st_size}\0{status.st_mtime_ns}\0".encode()
+    return f"{status.st_size}\0{int(status.st_mtime)}\0".encode()  # what the JVM compares, too

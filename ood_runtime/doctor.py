@@ -6,15 +6,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ood_runtime import (
     apps,
     class_data,
+    container_doctor,
+    container_software,
+    environment_software,
     isolation,
     java,
-    jupyter_home,
     launchers,
     place,
     ports,
@@ -24,29 +26,33 @@ from ood_runtime import (
     scratch,
     spark_home,
 )
+from ood_runtime.apps import jupyter
+from ood_runtime.environment_changes import changes
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import OodRuntimeError
+from ood_runtime.finding import BAD, GOOD, WARNING, Finding
 from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_software import archive_directories, find_python
 
-GOOD, WARNING, BAD = "good", "warning", "bad"
+_Check = Callable[[Settings, Mapping[str, str]], Iterator[Finding]]
 _AUTO = "set rstudio.isolation to auto"
 _LEAST_SCRATCH = GIB  # bytes; shuffle data of a small job
 
 
-@dataclass(frozen=True)
-class Finding:
-    """``state`` is good, warning (a session runs, but not at its best) or bad."""
-
-    what: str
-    state: str
-    detail: str
-    remedy: str = ""
-
-
 def examine(settings: Settings, environment: Mapping[str, str], app: str | None = None) -> list[Finding]:
-    """Look at everything, or at what ``app`` needs. Never raises: what cannot be looked at is a finding."""
-    checks: list[tuple[str, Callable[[Settings, Mapping[str, str]], Iterator[Finding]]]] = [
+    """Look at everything, or at what ``app`` needs. Never raises: what cannot be looked at is a finding.
+
+    Software is looked for in the environment of the settings, or in the job's where that cannot be loaded.
+    """
+    findings = []
+    try:
+        provided = environment_software.provide(settings, environment)
+        findings += list(_environment(provided, environment, app))
+        settings, environment = provided.settings, provided.environment
+    except OodRuntimeError as error:
+        findings.append(Finding("environment", BAD, error.what, error.remedy))
+    checks: list[tuple[str, _Check]] = [
         ("Python", _python),
         ("scheduler", _scheduler),
         ("host name", _host),
@@ -55,6 +61,19 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         ("scratch space", _scratch),
         ("home directory", _home),
     ]
+    for what, check in [*checks, *_software(settings, app)]:
+        try:
+            findings += list(check(settings, environment))
+        except OodRuntimeError as error:
+            findings.append(Finding(what, BAD, error.what, error.remedy))
+    return findings
+
+
+def _software(settings: Settings, app: str | None) -> list[tuple[str, _Check]]:
+    """How to look at the software of ``app``, or of all."""
+    if settings.environment.container:
+        return [("container", partial(container_doctor.examine, app))]
+    checks: list[tuple[str, _Check]] = []
     if app is None or app.startswith("jupyter"):
         checks.append(("Jupyter", _jupyter))
     if app is None or app.endswith("-spark"):
@@ -63,25 +82,35 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         checks.append(("PySpark kernel", _kernel))
     if app is None or app.startswith("rstudio"):
         checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
-    findings = []
-    for what, check in checks:
-        try:
-            findings += list(check(settings, environment))
-        except OodRuntimeError as error:
-            findings.append(Finding(what, BAD, error.what, error.remedy))
-    return findings
+    return checks
 
 
 def missing(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """For each app what it lacks on this node, in words; nothing when it can be started."""
     answers = {}
+    try:
+        provided = environment_software.provide(settings, environment)
+        settings, environment = provided.settings, provided.environment
+    except OodRuntimeError as error:
+        return dict.fromkeys(sorted(apps.available()), error.what)
     for name, app in sorted(apps.available().items()):
         try:
-            app.find(settings, environment)
+            container_software.look(app, settings, environment)
             answers[name] = ""
         except OodRuntimeError as error:
             answers[name] = error.what
     return answers
+
+
+def _environment(provided: Provided, job: Mapping[str, str], app: str | None) -> Iterator[Finding]:
+    environment = provided.settings.environment
+    if environment.loads:
+        changed = changes(job, provided.environment)
+        count = len(changed.set) + len(changed.unset)
+        yield Finding("environment", GOOD, f"{'; '.join(environment.steps)}: changes {count} variables")
+    if app is None or app.startswith("jupyter"):
+        for notice in provided.notices:
+            yield Finding("environment", WARNING, notice)
 
 
 def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -172,7 +201,7 @@ def _home(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findin
 
 
 def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    found = jupyter.find(settings, environment)
     yield Finding("Jupyter", GOOD, f"{found.interface} {found.version} at {found.command}")
     if found.python and os.access(found.command, os.X_OK) and not found.has_ipykernel:
         yield Finding(
@@ -272,7 +301,7 @@ def _java(settings: Settings, environment: Mapping[str, str]) -> Iterator[Findin
 
 def _kernel(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
-        found = jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+        found = jupyter.find(settings, environment)
     except OodRuntimeError:
         found = None
     yield Finding("PySpark kernel", GOOD, str(find_python(settings.spark.python, found, environment)))

@@ -39,6 +39,7 @@ def part(context: Context, gateway: Gateway) -> Part:
     service = Service(
         name=gateway.name,
         argv=(sys.executable, "-m", "ood_runtime.gateway_server", str(context.directories.private / name)),
+        ours=True,
         directory=context.directories.scratch,
         ready=GatewayEntrance(
             reachable(address), gateway.port, gateway.secret, certificate=tls.front_certificate(context.tls)

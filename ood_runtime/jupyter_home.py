@@ -31,7 +31,8 @@ class Jupyter:
     """A Jupyter that can be started.
 
     ``python`` is None when ``command`` is not a Python script, such as a site's wrapper; then ``version`` is
-    empty and ``has_ipykernel`` is taken to be true.
+    empty and ``has_ipykernel`` is taken to be true. ``kernel_python`` is the Python of the kernel Python 3, where it is
+    not Jupyter's own.
     """
 
     python: Path | None
@@ -39,6 +40,7 @@ class Jupyter:
     interface: Interface
     version: str
     has_ipykernel: bool
+    kernel_python: Path | None = None
 
 
 def find(command: str | None, interface: Interface, env: Mapping[str, str]) -> Jupyter:
@@ -56,6 +58,32 @@ def find(command: str | None, interface: Interface, env: Mapping[str, str]) -> J
     for name in (package, "jupyter_server"):
         _check(name, versions[name], python)
     return Jupyter(python, path, interface, versions[package], bool(versions["ipykernel"]))
+
+
+def find_kernel_python(setting: str | None, env: Mapping[str, str]) -> Path | None:
+    """The Python that the setting ``jupyter.python`` names. Raises MissingError when it has no ipykernel."""
+    if setting is None:
+        return None
+    found = shutil.which(os.path.expanduser(setting), path=env.get("PATH"))  # noqa: PTH111
+    if not found:
+        raise MissingError(f"jupyter.python: there is no Python {setting}", remedy="set jupyter.python to a path")
+    python = Path(os.path.abspath(found))  # noqa: PTH100  (a link is another Python: a virtual environment's)
+    if not version("ipykernel", python, env):
+        raise MissingError(
+            f"jupyter.python: {python} has no ipykernel, which a notebook's kernel needs",
+            remedy=f"{python} -m pip install ipykernel",
+        )
+    return python
+
+
+def version(package: str, python: Path, env: Mapping[str, str]) -> str:
+    """The version of a package that ``python`` can import; empty when there is none."""
+    return _version(package, python, python, env)
+
+
+def site_packages(python: Path) -> list[Path]:
+    """Where the packages of ``python`` usually are."""
+    return [Path(place) for place in _site_packages(python, python)]
 
 
 def _command(command: str | None, interface: Interface, env: Mapping[str, str]) -> Path:

@@ -6,6 +6,7 @@ written last, and is the first thing to go.
 
 import os
 import shlex
+import signal
 import socket
 from contextlib import ExitStack
 
@@ -19,6 +20,7 @@ from ood_runtime.progress import Progress
 from ood_runtime.request import Request
 from ood_runtime.session import Session
 from ood_runtime.session import running as session_runs
+from ood_runtime.signals import SIGNALS
 from ood_runtime.status import ENDED, READY, STARTING, STOPPING, Status
 from ood_runtime.supervisor import EndAskedError, PortLostError, Supervisor
 
@@ -31,7 +33,10 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
     ``planner`` plans for ``request``; ``announce`` is told which directory is in use. Raises OodRuntimeError when the
     session fails.
     """
-    outline = _outline(planner, request)
+    try:
+        outline = _outline(planner, request)
+    except EndAskedError as asked:
+        return asked.exit_status
     # Ports are held as long as the session lives: services that are started again find theirs free.
     with (
         ExitStack() as held,
@@ -42,7 +47,7 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
         with Supervisor(
             session,
             status,
-            request.environment,
+            request.environment if outline.environment is None else outline.environment,
             outline.stop_seconds,
             spared=planner.pid,
             lives_with=_lives_with(outline),
@@ -71,6 +76,11 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
 def _outline(planner: Planner, request: Request) -> Outline:
     """What must be known first. What is missing, or wrong, is told to who waits for the session, too."""
     try:
+        # The environment may come from a file system that does not answer: whoever waits can still end it.
+        while not planner.answers(0.2):
+            if SIGNALS.asked:
+                processes.end(processes.descendants, seconds=1)
+                raise EndAskedError(f"signal {signal.Signals(SIGNALS.asked).name}", 128 + SIGNALS.asked)
         return planner.outline()
     except OodRuntimeError as error:
         directory = request.session_directory

@@ -106,7 +106,10 @@ def combine(app: str, url: str, *parts: Part) -> Plan:
 
 @dataclass(frozen=True)
 class Outline:
-    """What must be known before ports can be drawn and a plan be made."""
+    """What must be known before ports can be drawn and a plan be made.
+
+    ``environment`` are the variables of everything that is started; None stands for the job's own.
+    """
 
     app: str
     allocation: Allocation
@@ -119,3 +122,4 @@ class Outline:
     stop_seconds: float
     notices: tuple[str, ...] = ()
     local_bases: tuple[Path, ...] = ()
+    environment: Mapping[str, str] | None = None

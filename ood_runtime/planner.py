@@ -6,6 +6,7 @@ Settings, templates and password hashes need 25 MB of libraries for a moment; a 
 import gc
 import os
 import pickle
+import select
 import signal
 import socket
 import traceback
@@ -45,6 +46,10 @@ class Planner:
         """What must be known before anything is drawn. Raises SettingsError or MissingError."""
         outline: Outline = self._answer()
         return outline
+
+    def answers(self, seconds: float) -> bool:
+        """Wait at most so many ``seconds`` for the next answer; whether it is there, or never comes."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets. Raises SettingsError or MissingError."""

@@ -6,11 +6,26 @@ Needs libraries that take memory: the process that stays for the whole session h
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from ood_runtime import apps, launchers, limits, place, private_files, scratch, settings
+from ood_runtime import (
+    apps,
+    container,
+    container_software,
+    environment_changes,
+    environment_software,
+    launchers,
+    limits,
+    place,
+    private_files,
+    scratch,
+    settings,
+)
 from ood_runtime.allocation import Allocation, Launch, Task
 from ood_runtime.apps import App
+from ood_runtime.container import Container
 from ood_runtime.context import Context, Software
+from ood_runtime.environment_software import Provided
 from ood_runtime.errors import find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
@@ -28,8 +43,10 @@ class Prepared:
     app: App
     launcher: Launcher
     settings: Settings
+    environment: Mapping[str, str]
     software: Software
     outline: Outline
+    container: Container | None = None
     tls: Tls | None = None
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
@@ -41,15 +58,17 @@ class Prepared:
             place=self.outline.place,
             directories=directories,
             grant=grant,
-            environment=self.request.environment,
+            environment=self.environment,
+            loaded=environment_changes.names(self.request.environment, self.environment),
             umask=limits.umask(),
-            temporary=private_files.temporary(self.request.environment, directories.temporary),
+            temporary=private_files.temporary(self.environment, directories.temporary),
             launch=self._launch,
             allow_root=self.request.allow_root,
+            container=self.container,
             tls=self.tls,
         )
         plan = self.app.plan(context)
-        return replace(plan, services=(*plan.services, *_end_asked(context)))
+        return replace(plan, services=(*_entered(context, plan), *_end_asked(context)))
 
     def _launch(self, script: Path, tasks: Sequence[Task]) -> tuple[Launch, ...]:
         return self.launcher.commands(self.outline.allocation, script, tasks, self.request.environment)
@@ -69,18 +88,18 @@ def prepare(request: Request) -> Prepared:
     allocation = launcher.allocation(request.environment, Path.cwd(), values)
     places: list[Place] = []
     bases: list[tuple[Path, list[str]]] = []
-    software: list[Software] = []
+    found: list[_Found] = []
     given: list[Identity | None] = []
     disks = values.spark.worker
     find_all(
         lambda: places.append(place.find(values.host, values.address, request.environment)),
         lambda: bases.append(scratch.base(values.scratch_dir, request.environment, disks.scratch_dirs)),
-        lambda: software.append(app.find(values, request.environment)),
+        lambda: found.append(_find(app, values, request.environment, allocation)),
         lambda: given.append(_given(values, request.environment)),
     )
-    where, (base, notices) = places[0], bases[0]
-    local, unusable = scratch.more(disks.local_dirs if software[0].spark else [], request.environment)
-    if software[0].spark:
+    where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
+    local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
+    if software.spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
     tls, doubts = _tls(values, given[0], allocation, where)
     outline = Outline(
@@ -94,9 +113,40 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable, *doubts),
+        notices=(*notices, *unusable, *doubts, *(provided.notices if software.jupyter else ())),
+        environment=provided.environment if values.environment.loads else None,
     )
-    return Prepared(request, app, launcher, values, software[0], outline, tls)
+    return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside, tls)
+
+
+class _Found(NamedTuple):
+    """The environment of the settings, the software in it, and the container that this is in, if it is."""
+
+    provided: Provided
+    software: Software
+    container: Container | None
+
+
+def _find(app: App, values: Settings, environment: Mapping[str, str], allocation: Allocation) -> _Found:
+    provided = environment_software.provide(values, environment)
+    if values.environment.container is None:
+        return _Found(provided, app.find(provided.settings, provided.environment), None)
+    found = container_software.find(values, provided.environment, allocation)
+    return _Found(provided, container_software.ask(found, app.name, values, provided.environment), found)
+
+
+def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:
+    """The services, in the container if there is one; what calls other nodes calls from this one."""
+    if context.container is None:
+        return plan.services
+    places, jupyter = context.directories, context.settings.jupyter
+    asked = (Path(context.environment.get("HOME") or "/"), jupyter.root_dir, jupyter.config)
+    paths = [path for path in asked if path and path != Path("/") and path.exists()]
+    paths += [places.session, *sorted(places.outside), context.temporary]
+    return tuple(
+        service if service.remote or service.ours else container.enter(context.container, service, paths)
+        for service in plan.services
+    )
 
 
 def _given(values: Settings, environment: Mapping[str, str]) -> Identity | None:

@@ -54,6 +54,7 @@ class Service:
     It is ``alone_at`` addresses and ports that it does not use itself, and nobody else shall: it inherits sockets that
     are bound there, as far as they can be.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
+    ``own_tmp`` is what it sees as /tmp where it runs in a container. What is ``ours`` runs on the node there, too.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Service:
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM
     parting: Mapping[str, Signals] = field(default_factory=dict)
+    own_tmp: Path | None = None
+    ours: bool = False
 
     def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The job's ``environment`` with what this service adds and removes."""

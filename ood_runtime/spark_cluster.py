@@ -135,12 +135,21 @@ def _archive_builder(context: Context) -> tuple[Service, ...]:
         Service(
             name="class-data",
             argv=argv,
+            ours=True,
+            environment=_own_python(context),
             directory=context.directories.scratch,
             ready_seconds=60,
             essential=False,
             background=True,
         ),
     )
+
+
+def _own_python(context: Context) -> dict[str, str | None]:
+    """What lets our own Python find our own packages only, where the environment may have another Python's."""
+    if not context.settings.environment.loads:
+        return {}
+    return {"PYTHONHOME": None, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def _master_arguments(context: Context) -> str:

@@ -83,7 +83,13 @@ def shared_kernel(context: Context) -> Part:
         "PYTHONSTARTUP": str(private / _STARTUP),
         "SPARK_REMOTE": url(context),
     }
-    wrapper = render("pyspark_kernel.sh.j2", python=python, environment=environment)
+    wrapper = render(
+        "pyspark_kernel.sh.j2",
+        name="pyspark-shared",
+        title="PySpark (shared)",
+        python=python,
+        environment=environment,
+    )
     return Part(files=(File(KERNEL, wrapper, executable=True), File(_STARTUP, startup)))
 
 

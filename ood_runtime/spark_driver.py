@@ -35,7 +35,13 @@ def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str,
         log_dir=str(context.directories.logs),
         scratch_dir=str(context.directories.scratch),
     )
-    wrapper = render("pyspark_kernel.sh.j2", python=str(software.python), environment=environment(context))
+    wrapper = render(
+        "pyspark_kernel.sh.j2",
+        name="pyspark",
+        title="PySpark",
+        python=str(software.python),
+        environment=environment(context),
+    )
     files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
     notices = (_NOT_USED,) if "PYSPARK_SUBMIT_ARGS" in context.environment else ()
     return Part(files=files, services=_warm_driver(context, directory, surroundings), notices=notices)

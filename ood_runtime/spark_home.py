@@ -50,6 +50,11 @@ class Spark:
         return inside if (inside / "__init__.py").is_file() else self.home
 
     @property
+    def has_sparkr(self) -> bool:
+        """Whether SparkR is there, where its profile looks for it; the pyspark package has none."""
+        return (self.home / "R" / "lib" / "SparkR" / "DESCRIPTION").is_file()
+
+    @property
     def python_path(self) -> tuple[Path, ...]:
         """What PYTHONPATH must hold so that ``import pyspark`` gives this Spark.
 

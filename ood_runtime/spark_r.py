@@ -9,12 +9,14 @@ from ood_runtime import class_data, spark_connect, spark_jvm
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.render import render
-from ood_runtime.spark_properties import has_hive, master_url
+from ood_runtime.session_kernels import static
+from ood_runtime.spark_properties import has_hive, master_url, spark_software
 
 # sparklyr's gateway would else be at 8880 for everybody on the node, and whoever is there first is asked.
 PORT = "sparklyr"
 PROFILE = "spark/Rprofile.R"
 _SPARKLYR = "spark/sparklyr.yml"
+_KERNEL = "sparkr_kernel.sh"
 
 
 def r_sessions(context: Context) -> Part:
@@ -36,9 +38,18 @@ def r_sessions(context: Context) -> Part:
     return Part(files=(File(PROFILE, profile), File(_SPARKLYR, sparklyr)))
 
 
+def notebook_kernel(context: Context) -> Part:
+    """The kernel SparkR, where this Spark has it: an R notebook whose session is there in its first cell."""
+    if not spark_software(context).spark.has_sparkr:
+        return Part()
+    return Part(files=(*static("sparkr"), File(_KERNEL, render("sparkr_kernel.sh.j2"), executable=True)))
+
+
 def environment(context: Context) -> dict[str, str]:
-    """The variable with which every R reads the session's profile, after that of the site."""
-    return {"R_PROFILE": str(context.directories.private / PROFILE)}
+    """With which every R reads the session's profile, after that of the site; and a kernelspec finds its script."""
+    private = context.directories.private
+    kernel = {"OOD_RUNTIME_SPARKR_KERNEL": str(private / _KERNEL)} if spark_software(context).spark.has_sparkr else {}
+    return {"R_PROFILE": str(private / PROFILE), **kernel}
 
 
 def _drivers(context: Context) -> dict[str, str]:

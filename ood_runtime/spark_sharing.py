@@ -1,8 +1,9 @@
 """The only place that knows how notebooks and R sessions share a cluster: the setting ``spark.sharing``.
 
 ``one``      the first application has all cores until it ends (paper, section 4.1)
-``fair``     an application holds a part of the cores at most (``spark_sizes``), and gives back what it does not use
-``connect``  as fair, and notebooks may share one driver, which holds all cores that others do not (``spark_connect``)
+``fair``     an application may use all processors and one of ``shares`` parts of the memory (``spark_sizes``), and
+             gives back what it does not use
+``connect``  as fair, and notebooks may share one driver (``spark_connect``)
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,9 @@ def entries(settings: SparkSettings, sizes: Sizes) -> dict[str, str]:
 
 
 def shared_entries(settings: SparkSettings, sizes: Sizes, entries: Mapping[str, str]) -> dict[str, str]:
-    """What the driver is told that notebooks share: ``entries`` of the others, but with all of the cluster."""
-    own = {**_dynamic(settings, sizes.executors), "spark.scheduler.mode": "FAIR"}
-    kept = {key: value for key, value in entries.items() if key != "spark.cores.max" or key in settings.conf}
-    return kept | {key: value for key, value in own.items() if key not in settings.conf}
+    """What the driver is told that notebooks share: ``entries`` of the others, without what limits one notebook."""
+    own = {**_dynamic(settings, sizes.executors), "spark.scheduler.mode": "FAIR", "spark.cores.max": str(sizes.cores)}
+    return {**entries, **{key: value for key, value in own.items() if key not in settings.conf}}
 
 
 def warm(settings: SparkSettings) -> str:

@@ -1,5 +1,8 @@
 """How much of a node each part of a Spark session gets. Pure arithmetic, in cores and bytes.
 
+Notebooks that compute at the same time share the processors, as all programs do: each has as many threads as there are
+cores. Memory cannot be shared so: each has a part of its own, and there are ``shares`` of them.
+
 first node's memory = system + Jupyter + master and worker processes + drivers + what executors use
 other nodes' memory = system + worker processes + what executors use
 what executors use = heaps (which Spark counts) + Python workers and other memory outside the heap
@@ -19,10 +22,6 @@ JUPYTER_MEMORY = 512 * MIB  # the server, and the notebook's own Python
 HEAP_SHARE = 0.7
 LEAST_EXECUTOR = 450 * MIB  # Spark refuses less (1.5 times its reserved memory)
 MOST_CORES = 8  # of one executor: larger heaps spend their time in garbage collection
-# Executors of a node, at least, where several notebooks share a cluster: so one notebook can hold some on every node,
-# and leaves some. A node alone has one more. No more of them than this makes necessary: each is a JVM.
-EXECUTORS_TO_SHARE = 2
-LARGEST_SHARE = 0.75  # of the executors, that one notebook may hold
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,11 @@ class Offer:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Memory in bytes. ``worker`` is each of the first node's workers, None where it has none; ``executors`` are all
-    of the session, and ``driver_memory`` is a driver's heap. ``most_cores`` are those that one notebook may hold; None
-    for all.
+    """Memory in bytes. ``worker`` is each of the first node's workers, None where it has none, and ``driver_memory`` is
+    a driver's heap.
+
+    ``executors`` are all that one notebook can have, on all nodes, of ``cores`` together. There is memory for
+    ``shares`` notebooks that do; ``most_cores`` are those that one may hold, None for all that there are.
     """
 
     worker: Offer | None
@@ -49,7 +50,17 @@ class Sizes:
     executor_memory: int
     executors: int
     driver_memory: int
+    shares: int = 1
     most_cores: int | None = None
+
+    @property
+    def cores(self) -> int:
+        """Those of all executors of one notebook."""
+        return self.executors * self.executor_cores
+
+    def told(self, cores: int) -> int:
+        """The cores that a worker with ``cores`` tells Spark, which gives each of them to one notebook only."""
+        return cores * self.shares
 
 
 def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
@@ -67,24 +78,23 @@ def compute(nodes: Sequence[Node], settings: SparkSettings) -> Sizes:
     worker = None if settings.driver_only else _beside_driver(first, settings, driver)
     offers = [*([worker] if worker else []), *(_alone(node, settings) for node in others)]
     smallest = Offer(min(offer.cores for offer in offers), min(offer.memory for offer in offers))
-    total = settings.workers_per_node * sum(offer.cores for offer in offers)
-    limit = _limit(settings, total)
-    cores = settings.executor.cores or min(
-        _part(smallest.cores, smallest.memory, _least(settings, limit, total, len(offers))), limit or smallest.cores
-    )
-    memory = settings.executor.memory or min(_whole(offer.memory // max(1, offer.cores // cores)) for offer in offers)
+    limit = _limit(settings, settings.workers_per_node * sum(offer.cores for offer in offers))
+    shares = _shares(settings, smallest)
+    cores = settings.executor.cores or min(_part(smallest.cores, smallest.memory // shares), limit or smallest.cores)
+    parts = [Offer(offer.cores, offer.memory // shares) for offer in offers]
+    memory = settings.executor.memory or min(_whole(part.memory // max(1, part.cores // cores)) for part in parts)
     if not settings.executor.memory and not settings.executor.cores:
-        memory = max(
-            memory, min(LEAST_EXECUTOR, smallest.memory)
-        )  # a node with many cores and little memory runs fewer
+        # A node with many cores and little memory runs fewer.
+        memory = max(memory, min(LEAST_EXECUTOR, smallest.memory))
     _check(settings, Offer(max(o.cores for o in offers), max(o.memory for o in offers)), cores, memory)
-    executors = settings.workers_per_node * sum(offer.executors(cores, memory) for offer in offers)
+    executors = settings.workers_per_node * sum(part.executors(cores, memory) for part in parts)
     if not executors:
         raise SettingsError(
             f"no worker has the {cores} cores and {text(memory)} of memory together that an executor would have",
             remedy="lower spark.executor.cores or spark.executor.memory",
         )
-    return Sizes(worker, cores, memory, executors, driver, limit or _share(settings, executors, cores))
+    most = limit or (executors * cores if shares > 1 else None)
+    return Sizes(worker, cores, memory, executors, driver, shares, most)
 
 
 def _limit(settings: SparkSettings, total: int) -> int | None:
@@ -102,17 +112,11 @@ def _limit(settings: SparkSettings, total: int) -> int | None:
     return limit
 
 
-def _least(settings: SparkSettings, limit: int | None, total: int, nodes: int) -> int:
-    """How many executors a worker has at least, so that there is one for a second notebook."""
-    alone = settings.sharing == "one" or (limit is not None and limit >= total)
-    if alone or settings.gpu.enabled:  # no more executors than there are GPUs
+def _shares(settings: SparkSettings, smallest: Offer) -> int:
+    """How many notebooks there is memory for, of those that the settings want."""
+    if settings.sharing == "one" or settings.gpu.enabled:  # a graphics processor is one executor's alone
         return 1
-    return -(-(EXECUTORS_TO_SHARE + (nodes == 1)) // settings.workers_per_node)
-
-
-def _share(settings: SparkSettings, executors: int, cores: int) -> int | None:
-    """The most cores of one notebook where the settings name none."""
-    return None if settings.sharing == "one" else cores * max(1, int(executors * LARGEST_SHARE))
+    return max(1, min(settings.shares, smallest.memory // (settings.executor.memory or LEAST_EXECUTOR)))
 
 
 def _driver_memory(node: Node, settings: SparkSettings) -> int:
@@ -186,11 +190,9 @@ def _check(settings: SparkSettings, largest: Offer, cores: int, memory: int) -> 
         )
 
 
-def _part(cores: int, memory: int, least: int) -> int:
-    """Cores of one executor: all, or equal parts of at most MOST_CORES, and ``least`` parts at least, as far as the
-    memory goes round.
-    """
-    parts = min(max(-(-cores // MOST_CORES), least), memory // LEAST_EXECUTOR, cores)
+def _part(cores: int, memory: int) -> int:
+    """Cores of one executor: all, or equal parts of at most MOST_CORES, as far as the memory goes round."""
+    parts = min(-(-cores // MOST_CORES), memory // LEAST_EXECUTOR)
     return cores // max(1, parts)
 
 

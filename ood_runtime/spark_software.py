@@ -79,7 +79,7 @@ def find(
 def find_python(
     setting: str | None, jupyter: Jupyter | None, environment: Mapping[str, str], *, kernel: bool = True
 ) -> Path:
-    """The interpreter of the PySpark kernel: the setting, else Jupyter's own where it has ipykernel, else ours.
+    """The interpreter of the PySpark kernel: the setting, else that of Jupyter's kernels, else ours.
 
     Without a ``kernel`` it need not have ipykernel.
 
@@ -95,6 +95,8 @@ def find_python(
                 remedy=f"{found} -m pip install ipykernel",
             )
         return Path(found).absolute()
+    if jupyter and jupyter.kernel_python:
+        return jupyter.kernel_python
     if jupyter and jupyter.python and jupyter.has_ipykernel:
         return jupyter.python
     if not kernel or _has_ipykernel(Path(sys.executable)):
@@ -109,7 +111,8 @@ def archive_directories(settings: SparkSettings, environment: Mapping[str, str])
     """Where class-data archives are looked for; the user's own cache comes last, and is where we build them."""
     home = environment.get("HOME") or "/nonexistent"
     cache = Path(environment.get("XDG_CACHE_HOME") or Path(home) / ".cache")
-    return [*settings.class_data_dirs, cache / "ood-runtime" / "class-data"]
+    installed = Path(sys.prefix) / "share"  # with ood-runtime itself, as in our images
+    return [*settings.class_data_dirs, *(base / "ood-runtime" / "class-data" for base in (installed, cache))]
 
 
 def _has_ipykernel(python: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ood_runtime import shell_variables
+from ood_runtime import container, shell_variables
 from ood_runtime.render import render
 
 # Exported functions of Bash are left out, too. A job that needs `module` in its tasks' own shells has it from
@@ -47,15 +47,19 @@ class RemoteWorker:
 
     ``cores`` and ``memory_mib`` come from the settings; 0 lets each node look for itself, where each worker keeps
     ``reserve_mib`` back and offers ``heap_share`` of the rest. A worker in which no executor of ``executor_cores`` and
-    ``executor_mib`` fits fails. ``allotted`` are rows of (last rank, cores, MiB) that a job was given on nodes that
-    cannot know it themselves; 0 is unknown. Without ``exclusive`` only the memory counts that is free now; with
-    ``share_memory``, and where nobody limits it, as large a part of it as of the processors.
+    ``executor_mib`` fits fails. Spark is told of ``shares`` times the cores.
+
+    ``allotted`` are rows of (last rank, cores, MiB) that a job was given on nodes that cannot know it themselves; 0 is
+    unknown. Without ``exclusive`` only the memory counts that is free now; with ``share_memory``, and where nobody
+    limits it, as large a part of it as of the processors.
 
     ``interface`` is a pattern such as ``ib*``, ``network`` such as ``10.1.0.0/16``; both empty take the address
     from which the master is reached. ``scratch`` and ``local_dirs`` are directories, with $VARIABLES.
 
     The worker is started again ``restarts`` times. It ends when its master was not there for ``boot_seconds`` at first,
     for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that.
+
+    ``container`` are the words that run a command in a container, the last of which is the image: ``java`` is in it.
     """
 
     session_id: str
@@ -74,6 +78,7 @@ class RemoteWorker:
     executor_mib: int
     reserve_mib: int
     heap_share: float
+    shares: int = 1
     first_rank: int = 1
     per_node: int = 1
     cores: int = 0
@@ -91,6 +96,7 @@ class RemoteWorker:
     restarts: int = 3
     boot_seconds: int = 300
     gone_seconds: int = 60
+    container: tuple[str, ...] = ()
 
 
 def script(worker: RemoteWorker) -> str:
@@ -101,6 +107,8 @@ def script(worker: RemoteWorker) -> str:
     values["memory_key"] = "MemTotal:" if worker.exclusive else "MemAvailable:"
     # Each node has its own.
     own = re.compile(_OURS)
+    values["last_signal"] = "TERM" if worker.container else "KILL"
+    values |= {"prefixes": container.PREFIXES, "cleaning": container.CLEANING}
     values["environment"] = {name: value for name, value in worker.environment.items() if not own.fullmatch(name)}
     return render("spark_remote_worker.sh.j2", **values)
 

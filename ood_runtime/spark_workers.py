@@ -5,11 +5,12 @@ Ranks count all workers of a session, node by node.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ood_runtime import gpus, spark_jvm, spark_tls, spark_worker_script, ui_filter, worker_list
+from ood_runtime import container, gpus, spark_jvm, spark_tls, spark_worker_script, ui_filter, worker_list
 from ood_runtime.allocation import Launch, Task
+from ood_runtime.container import Container
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
 from ood_runtime.probes import SparkWorkers
@@ -92,7 +93,9 @@ def _on_this_node(context: Context, sizes: Sizes, names: Mapping[int, str]) -> P
     )
     files = [File("spark/worker.sh", script, executable=True)]
     for rank, name in names.items():
-        files.append(File(_argument_file(name), _arguments(context, sizes.worker, rank, devices.get(rank))))
+        files.append(
+            File(_argument_file(name), _arguments(context, _told(sizes, sizes.worker), rank, devices.get(rank)))
+        )
     files += [File(gpus.file_name(rank), gpus.resources(of)) for rank, of in devices.items()]
     services = [
         Service(
@@ -113,6 +116,11 @@ def _on_this_node(context: Context, sizes: Sizes, names: Mapping[int, str]) -> P
         for rank, name in names.items()
     ]
     return Part(files=tuple(files), services=tuple(services))
+
+
+def _told(sizes: Sizes, offer: Offer) -> Offer:
+    """What Spark is told, which gives each core to one notebook only."""
+    return replace(offer, cores=sizes.told(offer.cores))
 
 
 def _argument_file(name: str) -> str:
@@ -192,27 +200,27 @@ def _launcher(context: Context, launch: Launch, *, alone: bool) -> Service:
 
 def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> RemoteWorker:
     settings, software = context.settings.spark, spark_software(context)
-    host = address(context)
     by_network = settings.network or ""
-    environment: Mapping[str, str] = spark_jvm.environment(context)
+    image = _container(context)
     return RemoteWorker(
         session_id=context.grant.session_id,
         logs=context.directories.logs,
         trouble=_trouble(context),
         environment_file=context.directories.private / _ENVIRONMENT,
-        environment=environment,
+        environment=spark_jvm.environment(context),
         umask=context.umask,
         java=Path(spark_jvm.executable(context)),
         options=context.directories.private / _REMOTE_OPTIONS,
         main=_MAIN,
         program=_last_arguments(context),
-        master_host=host,
+        master_host=address(context),
         # That of its web interface, which is opened when it can take workers; unless it is for the first node only.
         master_port=context.grant.ports[
-            "spark_master_ui" if spark_tls.interface_address(context) == host else "spark_master"
+            "spark_master_ui" if spark_tls.interface_address(context) == address(context) else "spark_master"
         ],
         executor_cores=sizes.executor_cores,
         executor_mib=sizes.executor_memory // MIB,
+        shares=sizes.shares,
         reserve_mib=settings.master_memory // MIB,
         heap_share=HEAP_SHARE,
         first_rank=tasks[0].rank,
@@ -223,7 +231,8 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         exclusive=context.allocation.unlimited_memory != "free",
         share_memory=context.allocation.unlimited_memory == "part",
         # Where no scheduler has given us the nodes, others may work there too.
-        needed=(software.java.executable, software.spark.home, software.python),
+        needed=_needed(image) if image else (software.java.executable, software.spark.home, software.python),
+        container=image.words([context.directories.session]) if image else (),
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
         gpus=settings.gpu.enabled,
@@ -233,6 +242,16 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         restarts=settings.worker.restarts,
         boot_seconds=math.ceil(context.settings.timeouts.ready),
     )
+
+
+def _needed(image: Container) -> tuple[Path, ...]:
+    """What a node must have where the software is in a container; a program without a path is looked for there."""
+    return (*filter(Path.is_absolute, [image.program]), image.image)
+
+
+def _container(context: Context) -> Container | None:
+    """What runs a worker in the container on its node, where the script adds the directories that it makes."""
+    return context.container or container.around(context.environment)
 
 
 def _rows(context: Context, tasks: Sequence[Task]) -> tuple[tuple[int, int, int], ...]:

@@ -34,6 +34,7 @@ def part(context: Context, name: str, port: str, behind: str, ready: Probe) -> P
         after=(name,),
         ports=(ports[port],),
         restarts=3,
+        ours=True,
     )
     return Part(
         files=(File(file, json.dumps(settings, indent=2) + "\n"), *tls.front_files(context.tls)), services=(service,)

@@ -138,6 +138,14 @@ SESSION = (
         Hears.SILENCE, Speaks.PLAIN, ("pyspark_startup.py",),
     ),
     Row(
+        "Python (MPI), in a job with several nodes", "ipyparallel's controller, for ranks", Reach.NODES,
+        "who knows the CurveZMQ key of this kernel", Hears.ZEROMQ, Speaks.PLAIN, (),
+    ),
+    Row(
+        "Python (MPI)", "ipyparallel's controller, for the notebook", Reach.NODE,
+        "who knows the CurveZMQ key of this kernel", Hears.ZEROMQ, Speaks.PLAIN, (),
+    ),
+    Row(
         "kernel", "ipykernel's pipe for the output of programs", Reach.NODE,
         "takes text only, with a random value in front", Hears.ZEROMQ, Speaks.PLAIN, KERNEL,
     ),

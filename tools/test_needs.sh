@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The only place for what ./check prepares beyond ./demo: programs of the system, Spark 3.5, and
+# The only place for what ./check prepares beyond ./demo: programs of the system, Spark 3.5, Environment Modules, and
 # as root the users and the copy that the tests run in. Sourced after tools/environment.sh.
 
 SPARK35=3.5.9
@@ -12,12 +12,16 @@ prepare() {
         prepare_copy
         cache=$workplace
         venv=$workplace/venv
+        export OOD_TEST_CACHE=$workplace
     else
         venv=${OOD_RUNTIME_VENV:-$PWD/.venv}
     fi
     if [ "$mode" != fast ]; then require_programs; fi
     require_environment "$venv" test
-    if [ "$mode" != fast ]; then require_spark35 "$cache/spark-$SPARK35"; fi
+    if [ "$mode" != fast ]; then
+        require_spark35 "$cache/spark-$SPARK35"
+        require_environment_modules "$cache/environment-modules"
+    fi
 }
 
 # --- programs ---
@@ -44,10 +48,12 @@ portal_packages() {
 	bwrap:bubblewrap:bubblewrap
 	proot:proot:proot
 	java17:openjdk-17-jre-headless:java-17-openjdk-headless
+	lmod:lmod:Lmod
 	END
 }
 
-# What only root can use: clusters made of namespaces (tests/slurm, tests/gridengine), and MPI there.
+# What only root can use: clusters made of namespaces (tests/slurm, tests/gridengine), MPI there, and another Debian
+# (tests/containers).
 cluster_packages() {
     cat <<-'END'
 	ip:iproute2:iproute
@@ -63,6 +69,7 @@ cluster_packages() {
 	sge_execd:gridengine-exec:gridengine-execd
 	qsub:gridengine-client:gridengine
 	sshd:openssh-server:openssh-server
+	debootstrap:debootstrap:debootstrap
 	END
 }
 
@@ -73,6 +80,9 @@ has_program() { # ONE_OF...
             java17) compgen -G '/usr/lib/jvm/*17*/bin/java' >/dev/null && return 0 ;;
             lib*.so) compgen -G "/usr/lib*/$name" >/dev/null || compgen -G "/usr/lib/*/$name" >/dev/null && return 0 ;;
             redcarpet) ruby -e 'require "redcarpet"' 2>/dev/null && return 0 ;;
+            # Debian has either this or Environment Modules: who has the other one keeps it.
+            lmod) compgen -G '/usr/share/lmod/lmod/init/bash' >/dev/null && return 0
+                compgen -G '/usr/share/[mM]odules/init/bash' >/dev/null && return 0 ;;
             mpi4py) /usr/bin/python3 -I -c 'import mpi4py' 2>/dev/null && return 0 ;;
             Rmpi | IRkernel) compgen -G "/usr/lib*/R/*/$name" >/dev/null && return 0 ;;
             *) PATH=$PATH:/usr/sbin:/sbin command -v "$name" >/dev/null && return 0 ;;
@@ -127,6 +137,30 @@ require_spark35() { # DIRECTORY
         mv "$building/spark" "$1"
     else
         note "Spark $SPARK35 was not installed: its tests will be skipped"
+    fi
+    rm -rf "$building"
+}
+
+# --- Environment Modules, which Debian's packages allow only in the place of Lmod: unpacked, not installed ---
+
+require_environment_modules() { # DIRECTORY
+    local place
+    for place in /usr/share/modules /usr/share/Modules "$1/usr/share/modules"; do
+        export OOD_TEST_ENVIRONMENT_MODULES=${OOD_TEST_ENVIRONMENT_MODULES:-$place}
+        [ ! -e "$OOD_TEST_ENVIRONMENT_MODULES/init/bash" ] || return 0
+        unset OOD_TEST_ENVIRONMENT_MODULES
+    done
+    local building=$1.$$
+    mkdir -p "$building"
+    # It looks for its parts where it would be installed.
+    if (cd "$building" && apt-get -q download environment-modules && dpkg -x environment-modules_*.deb . \
+        && rm environment-modules_*.deb && grep -rlE '/usr/(lib|share)|/etc/environment-modules' usr etc \
+        | xargs sed -i -E "s#(/usr/(lib|share)/[^ '\"]*modul|/etc/environment-modules)#$1\\1#g") >&2; then
+        rm -rf "$1"
+        mv "$building" "$1"
+        export OOD_TEST_ENVIRONMENT_MODULES=$1/usr/share/modules
+    else
+        note "Environment Modules were not unpacked: their tests will be skipped"
     fi
     rm -rf "$building"
 }

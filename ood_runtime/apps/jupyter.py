@@ -1,16 +1,15 @@
 """Jupyter alone: JupyterLab or Notebook 7, behind one password, with kernels that nobody else can reach."""
 
+import json
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ood_runtime import jupyter_home, portal_paths, tls
+from ood_runtime import jupyter_home, kernel_cache, mpi_kernel, portal_paths, session_kernels, shell_variables, tls
 from ood_runtime.context import Context, Software
-from ood_runtime.errors import OodRuntimeError
+from ood_runtime.errors import OodRuntimeError, find_all
 from ood_runtime.jupyter_home import Jupyter
 from ood_runtime.passwords import jupyter_hash
 from ood_runtime.plan import File, Part, Plan, combine
@@ -20,6 +19,7 @@ from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 
 PORT = "jupyter"
+_TERMINAL = "jupyter/terminal.sh"
 SECRETS = {"password": "password", "salt": "hexadecimal", "xsrf": "hexadecimal"}
 
 
@@ -45,7 +45,7 @@ class JupyterApp:
 
     def find(self, settings: Settings, environment: Mapping[str, str]) -> Software:
         """Jupyter."""
-        return Software(jupyter=find(settings, environment))
+        return Software(jupyter=find(settings, environment), kernels=kernel_cache.read(settings.kernels, environment))
 
     def plan(self, context: Context) -> Plan:
         """The server."""
@@ -54,7 +54,15 @@ class JupyterApp:
 
 def find(settings: Settings, environment: Mapping[str, str]) -> Jupyter:
     """The Jupyter that the settings name, or the nearest one."""
-    return jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)
+    found: list[Jupyter] = []
+    pythons: list[Path | None] = []
+    find_all(
+        lambda: found.append(jupyter_home.find(settings.jupyter.command, settings.jupyter.interface, environment)),
+        lambda: pythons.append(jupyter_home.find_kernel_python(settings.jupyter.python, environment)),
+    )
+    # Interpreters in one directory are of one environment, whatever they are called there.
+    own = pythons[0] and found[0].python and pythons[0].parent == found[0].python.parent
+    return replace(found[0], kernel_python=None if own else pythons[0])
 
 
 def server(
@@ -71,14 +79,20 @@ def server(
     files = [
         File("jupyter/jupyter_config.py", _config(context, pages), secret=True),
         File("jupyter/jupyter_server.py", _starter(context, pages)),
-        *(file for kernel in kernels for file in _kernelspec(kernel)),
+        *(file for kernel in kernels for file in session_kernels.static(kernel)),
+        *_python_kernelspec(_jupyter(context).kernel_python),
         *tls.front_files(context.tls),
     ]
+    if context.loaded:
+        names = filter(shell_variables.settable, context.loaded)
+        files.append(File(_TERMINAL, render("terminal.sh.j2", names=sorted(names))))
+    found, mpi = session_kernels.found(context), mpi_kernel.kernel(context)
     grant = context.grant
     return Part(
-        files=tuple(files),
+        files=(*files, *found.files, *mpi.files),
         directories=(_session_workspaces(context), context.directories.sockets / "jupyter"),
-        services=(_service(context, environment or {}, head_start),),
+        services=(_service(context, environment or {}, head_start), *found.services),
+        notices=found.notices,
         connection={
             "host": context.place.host,
             "port": grant.ports[PORT],
@@ -128,6 +142,7 @@ def _service(context: Context, environment: Mapping[str, str], head_start: float
             "OOD_RUNTIME_SESSION_DIR": str(context.directories.session),
             **context.allocation.environment,
             **_writable_home(context),
+            **mpi_kernel.environment(context),
             **environment,
         },
         directory=root_directory(context),
@@ -155,7 +170,7 @@ def _config(context: Context, pages: Pages | None) -> str:
         root_dir=str(root_directory(context)),
         allow_origin=context.settings.portal.origin or "",
         kernel_transport=settings.kernel_transport,
-        terminal_shell=settings.shell or _login_shell(),
+        terminal_command=_terminal(context),
         workspaces_dir=str(_session_workspaces(context)) if settings.workspace == "session" else None,
         default_url="/lab" if settings.interface == "lab" else "/tree",
         extra_config=str(settings.config) if settings.config else None,
@@ -164,6 +179,15 @@ def _config(context: Context, pages: Pages | None) -> str:
         keyfile=str(context.directories.private / tls.KEY) if context.tls else "",
         tiles={pages.name: dict(pages.tile)} if pages else {},
     )
+
+
+def _terminal(context: Context) -> list[str]:
+    """What runs in a terminal: a login shell; a bash that still has the environment of the settings after a login."""
+    own = "/bin/bash" if context.container else _login_shell()  # an image need not have that of the login
+    shell = context.settings.jupyter.shell or own
+    if context.loaded and Path(shell).name == "bash":
+        return [shell, "--rcfile", str(context.directories.private / _TERMINAL), "-i"]
+    return [shell, "-l"]
 
 
 def _session_workspaces(context: Context) -> Path:
@@ -180,15 +204,17 @@ def _starter(context: Context, pages: Pages | None) -> str:
     )
 
 
-def _kernelspec(name: str) -> list[File]:
-    """The files of a kernelspec that comes with the package."""
-    entries = sorted(_kernelspecs().joinpath(name).iterdir(), key=lambda entry: entry.name)
-    return [File(f"jupyter/kernels/{name}/{entry.name}", entry.read_bytes()) for entry in entries]
-
-
-def _kernelspecs() -> Traversable:
-    packaged = resources.files("ood_runtime").joinpath("kernelspecs")
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "kernelspecs"
+def _python_kernelspec(python: Path | None) -> tuple[File, ...]:
+    """The kernel Python 3 by another Python than Jupyter's own, in whose place it stands."""
+    if python is None:
+        return ()
+    spec = {
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    return (File("jupyter/kernels/python3/kernel.json", json.dumps(spec, indent=1)),)
 
 
 def _jupyter(context: Context) -> Jupyter:

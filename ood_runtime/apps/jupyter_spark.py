@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ood_runtime import (
+    kernel_cache,
     spark_cluster,
     spark_connect,
     spark_driver,
@@ -35,7 +36,8 @@ class JupyterSparkApp:
             lambda: jupyters.append(jupyter.find(settings, environment)),
             lambda: sparks.append(spark_software.find(settings.spark, next(iter(jupyters), None), environment)),
         )
-        return Software(jupyter=jupyters[0], spark=sparks[0])
+        kernels = kernel_cache.read(settings.kernels, environment)
+        return Software(jupyter=jupyters[0], spark=sparks[0], kernels=kernels)
 
     def plan(self, context: Context) -> Plan:
         """The server and the cluster."""
@@ -59,6 +61,7 @@ class JupyterSparkApp:
             server,
             spark_connect.shared_kernel(context),
             spark_r.r_sessions(context),
+            spark_r.notebook_kernel(context),
             spark_cluster.cluster(context, directory),
             spark_driver.pyspark_kernel(context, directory, environment),
             spark_ui_entrance.entrance(context),

@@ -146,6 +146,7 @@ def _service(context: Context, head_start: float) -> Service:
         ports=(port,),
         restarts=3,
         parting={"rsession": Signals.SIGUSR2},
+        own_tmp=_tmp(context) if rstudio.isolation and context.container else None,
     )
 
 
@@ -211,7 +212,11 @@ def _environment_file(context: Context, more: Mapping[str, str]) -> bytes:
         **context.allocation.environment,
         **more,
     }
-    return rsession.environment_file(context.environment, ours, in_image=_rstudio(context).r is None)
+    return rsession.environment_file(context.environment, ours, in_image=_in_image(context))
+
+
+def _in_image(context: Context) -> bool:
+    return context.container is not None or _rstudio(context).r is None
 
 
 def _session_options(context: Context) -> str:
@@ -226,14 +231,14 @@ def _data_home(context: Context) -> dict[str, str]:
 
 def _isolated(context: Context) -> tuple[str, ...]:
     found = _rstudio(context).isolation
-    if found is None:
+    if found is None or context.container:
         return ()
     return isolation.prefix(found, _tmp(context), _kept(context), _private(context) / "own_tmp.sh")
 
 
 def _isolation_script(context: Context) -> tuple[File, ...]:
     found = _rstudio(context).isolation
-    text = isolation.script_text(found, _tmp(context), _kept(context)) if found else None
+    text = isolation.script_text(found, _tmp(context), _kept(context)) if found and not context.container else None
     return (File("rstudio/own_tmp.sh", text, executable=True),) if text is not None else ()
 
 

@@ -21,10 +21,14 @@ COMMANDS = {
     "stop": "end the session of this directory and wait until it is gone",
     "doctor": "check this node: Java, Spark, Jupyter, host name, ports and more",
     "apps": "what can be started here, and what is missing for the rest",
+    "kernels": "list, write, remove and check kernels of modules, conda and virtual environments, R and Julia",
     "init": "write a complete Open OnDemand interactive app that starts sessions of APP",
     "archives": "build the class-data archives that make Java start fast, ahead of the first session",
     "config": "show the settings and where each comes from; their schema; what a key means",
 }
+
+# What no person types: the ood-runtime of a node calls it in a container.
+INTERNAL = ("software",)
 
 _HELP = f"""Usage: ood-runtime COMMAND [OPTIONS] [ARGUMENTS]
 

@@ -9,8 +9,9 @@ import click
 from ood_runtime import class_data, java, spark_home
 from ood_runtime.class_data_build import build
 from ood_runtime.cli import options
+from ood_runtime.environment_software import provide
 from ood_runtime.errors import MissingError
-from ood_runtime.settings import Settings, load
+from ood_runtime.settings import load
 from ood_runtime.spark_software import archive_directories
 
 
@@ -32,9 +33,10 @@ def build_archives(config_files: tuple[Path, ...], overrides: tuple[str, ...], d
     Sessions build them by themselves when there are none. A site builds them once, into a directory that only root
     or the owner of the software can write to.
     """
-    settings = load(config_files, overrides, os.environ).settings.spark
-    found = java.find(settings.java_home, os.environ), spark_home.find(settings.home, os.environ)
-    target = directory or archive_directories(settings, os.environ)[-1]
+    provided = provide(load(config_files, overrides, os.environ).settings, os.environ)
+    settings, environment = provided.settings.spark, provided.environment
+    found = java.find(settings.java_home, environment), spark_home.find(settings.home, environment)
+    target = directory or archive_directories(settings, environment)[-1]
     archives = build(*found, target, log=click.echo, python=Path(settings.python or sys.executable))
     click.echo(str(archives.directory))
 
@@ -43,9 +45,10 @@ def build_archives(config_files: tuple[Path, ...], overrides: tuple[str, ...], d
 @options.settings()
 def list_archives(config_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Show the archives that a session on this node would use. Exit status 3 when there are none."""
-    settings: Settings = load(config_files, overrides, os.environ).settings
-    found = java.find(settings.spark.java_home, os.environ), spark_home.find(settings.spark.home, os.environ)
-    directories = archive_directories(settings.spark, os.environ)
+    provided = provide(load(config_files, overrides, os.environ).settings, os.environ)
+    settings, environment = provided.settings.spark, provided.environment
+    found = java.find(settings.java_home, environment), spark_home.find(settings.home, environment)
+    directories = archive_directories(settings, environment)
     archives = class_data.find(*found, directories)
     if not archives:
         looked = ", ".join(map(str, directories))

@@ -11,9 +11,10 @@ import click
 from ood_runtime import apps, doctor
 from ood_runtime.cli import options
 from ood_runtime.errors import MissingError
+from ood_runtime.finding import BAD, GOOD, WARNING
 from ood_runtime.settings import load
 
-_MARKS = {doctor.GOOD: ("✓", "green"), doctor.WARNING: ("!", "yellow"), doctor.BAD: ("✗", "red")}
+_MARKS = {GOOD: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "red")}
 
 
 @click.command("doctor")
@@ -38,5 +39,5 @@ def command(app: str | None, config_files: tuple[Path, ...], overrides: tuple[st
             click.echo(f"{click.style(mark, fg=colour)} {finding.what:<{width}}  {detail}")
             if finding.remedy:
                 click.echo(f"  {'':<{width}}  → {finding.remedy}")
-    if any(finding.state == doctor.BAD for finding in findings):
+    if any(finding.state == BAD for finding in findings):
         sys.exit(MissingError.exit_status)

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ood_runtime.cli import COMMANDS
+from ood_runtime.cli import COMMANDS, INTERNAL
 from ood_runtime.errors import OodRuntimeError
 
 
@@ -18,7 +18,7 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command, or None when there is none of that name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in (*COMMANDS, *INTERNAL):
             return None
         command: click.Command = importlib.import_module(f"ood_runtime.cli.{cmd_name}").command
         return command

@@ -8,9 +8,10 @@ import click
 
 from ood_runtime import masking, ports, secret
 from ood_runtime.cli import options
+from ood_runtime.environment_changes import changes, reaches
 from ood_runtime.errors import SettingsError
 from ood_runtime.plan import Directories, File, Grant, Outline, Plan
-from ood_runtime.planning import prepare
+from ood_runtime.planning import Prepared, prepare
 from ood_runtime.private_files import write
 from ood_runtime.secret import MASK, Secret
 
@@ -41,7 +42,7 @@ def command(
     files = {file: masking.mask(file.content, secrets.values()) for file in plan.files}
     if target:
         _write(files, target)
-    click.echo(_as_json(plan, files) if as_json else _as_text(plan, files))
+    click.echo(_as_json(prepared, plan, files) if as_json else _as_text(prepared, plan, files))
 
 
 def _directories(outline: Outline) -> Directories:
@@ -68,11 +69,19 @@ def _connection(plan: Plan) -> dict[str, str | int]:
     return {key: MASK if isinstance(value, Secret) else value for key, value in plan.connection.items()}
 
 
-def _as_json(plan: Plan, files: dict[File, str]) -> str:
+def _as_json(prepared: Prepared, plan: Plan, files: dict[File, str]) -> str:
+    loaded = changes(prepared.request.environment, prepared.environment)
     document: dict[str, Any] = {
         "app": plan.app,
         "url": plan.url,
-        "notices": plan.notices,
+        "notices": (*prepared.outline.notices, *plan.notices),
+        "environment": {
+            "steps": prepared.settings.environment.steps,
+            "set": loaded.set,
+            "unset": loaded.unset,
+            "functions": loaded.functions,
+            "reaches": reaches(plan),
+        },
         "connection": _connection(plan),
         "services": [
             {
@@ -97,8 +106,10 @@ def _as_json(plan: Plan, files: dict[File, str]) -> str:
     return json.dumps(document, indent=2)
 
 
-def _as_text(plan: Plan, files: dict[File, str]) -> str:
-    lines = [f"# {plan.app}: {plan.url}", *(f"# note: {notice}" for notice in plan.notices), "", "## Services"]
+def _as_text(prepared: Prepared, plan: Plan, files: dict[File, str]) -> str:
+    notices = (*prepared.outline.notices, *plan.notices)
+    lines = [f"# {plan.app}: {plan.url}", *(f"# note: {notice}" for notice in notices), ""]
+    lines += [*_loaded(prepared, plan), "## Services"]
     for service in plan.services:
         after = f" after {', '.join(service.after)}" if service.after else ""
         lines += ["", f"### {service.name}{after}", *_environment(service.environment), masking.shell(service.argv)]
@@ -114,6 +125,25 @@ def _as_text(plan: Plan, files: dict[File, str]) -> str:
     lines += ["", "## connection.yml (0600), written last"]
     lines += [f"{key}: {json.dumps(value)}" for key, value in _connection(plan).items()]
     return "\n".join(lines)
+
+
+def _loaded(prepared: Prepared, plan: Plan) -> list[str]:
+    """The environment of the settings: what loads it, what that changes, and where it goes."""
+    if not prepared.settings.environment.loads:
+        return []
+    loaded = changes(prepared.request.environment, prepared.environment)
+    return [
+        "## Environment, loaded once by bash before anything starts",
+        *prepared.settings.environment.steps,
+        "",
+        "### It changes",
+        *_environment({**loaded.set, **dict.fromkeys(loaded.unset)}),
+        *(f"function {name}" for name in loaded.functions),
+        "",
+        "### It reaches",
+        *reaches(plan),
+        "",
+    ]
 
 
 def _environment(environment: Any) -> list[str]:

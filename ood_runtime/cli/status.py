@@ -4,12 +4,13 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ood_runtime import session
+from ood_runtime import kernel_logs, session
 from ood_runtime.cli import cluster_table, options
 from ood_runtime.cli.cluster_table import duration
 from ood_runtime.errors import SessionError
@@ -62,6 +63,7 @@ def read(directory: Path) -> dict[str, Any]:
         what = "the session was killed before it could say why"
         remedy = "`ood-runtime stop` clears up what it left; see the job's own output for the reason"
         state |= {"state": FAILED, "message": what, "error": {"what": what, "remedy": remedy, "log": ""}}
+    state["kernels"] = [asdict(kernel) for kernel in kernel_logs.failed(directory, state["started_at"])]
     return state
 
 
@@ -84,6 +86,7 @@ def table(state: dict[str, Any], now: float, width: int = _WIDE) -> str:
         ]
         lines += [_row(service, state["ended_at"] or now) for service in services]
     lines += cluster_table.lines(state, now, width)
+    lines += _failed_kernels(state)
     lines += [f"note: {notice}" for notice in state.get("notices", ())]
     error = state.get("error")
     if error:
@@ -91,6 +94,16 @@ def table(state: dict[str, Any], now: float, width: int = _WIDE) -> str:
         lines += [f"log: {error['log']}"] if error.get("log") else []
         lines += [f"what to do: {error['remedy']}"] if error.get("remedy") else []
     return "\n".join(lines)
+
+
+def _failed_kernels(state: dict[str, Any]) -> list[str]:
+    """The kernels that died while they started, or could not be started again."""
+    lines = []
+    for kernel in state.get("kernels", ()):
+        lines += ["", click.style(f"the kernel {kernel['title']} has failed", fg="red")]
+        lines += [f"  {line}" for line in kernel["said"]]
+        lines += [f"  log: {kernel['log']}"]
+    return lines
 
 
 def _row(service: dict[str, Any], now: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ood_runtime.container import Container
 from ood_runtime.isolation import Isolation, failure
 
 PROGRAMS = ("apptainer", "singularity")
@@ -21,12 +22,13 @@ def unusable(isolation: Isolation, environment: Mapping[str, str]) -> str:
 
 def inside(isolation: Isolation) -> tuple[str, ...]:
     """What to write before a command to run it in the image."""
-    return (str(isolation.program), "exec", str(isolation.image))
+    return _container(isolation).words()
 
 
 def prefix(isolation: Isolation, own: Path, kept: Sequence[Path], script: Path) -> tuple[str, ...]:
     """The image, with ``own`` as its /tmp, and ``kept`` where they are on this node."""
-    words = [str(isolation.program), "exec", "--bind", f"{own}:/tmp"]
-    for path in kept:
-        words += ["--bind", f"{path}:{path}"]
-    return (*words, str(isolation.image))
+    return _container(isolation).words(kept, own)
+
+
+def _container(isolation: Isolation) -> Container:
+    return Container(isolation.program, isolation.image or Path())

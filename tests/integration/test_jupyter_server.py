@@ -153,7 +153,7 @@ def _values(directory: Path, interface: Interface, port: int, base_url: str) -> 
         "root_dir": str(directory / "root"),
         "allow_origin": PORTAL,
         "kernel_transport": "ipc",
-        "terminal_shell": "/bin/sh",
+        "terminal_command": ["/bin/sh", "-l"],
         "workspaces_dir": str(directory / "workspaces"),
         "default_url": "/lab" if interface == "lab" else "/tree",
         "extra_config": None,

@@ -26,13 +26,11 @@ from tests.support.jupyter import Connection, log_in
 
 Run = Callable[[str], str]
 MEMORY = 3500  # MB that a job asks for on each node
-# A small driver, no builder of archives that would take the processor from the tests, all workers there, and all cores
-# for one notebook.
+# A small driver, no builder of archives that would take the processor from the tests, and all workers there.
 SMALL = (
     "spark.driver.memory=512m",
     "spark.class_data=use",
     "spark.wait_for_workers=all",
-    "spark.cores_per_application=100%",
 )
 # Processes, by what only their command lines have in them.
 MASTER, WORKER, WORKER_SCRIPT = "/spark/master.args", "/spark/remote-worker.args", "/spark/remote-worker.sh "

@@ -22,7 +22,6 @@ SMALL = {
     "worker": {"memory": "1g"},
     "class_data": "use",
     "wait_for_workers": "all",
-    "cores_per_application": "100%",
 }
 NAMES = """
 import os, time

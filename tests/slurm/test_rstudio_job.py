@@ -17,6 +17,7 @@ from tests.slurm.mpi import HELLOS, MPIEXEC, PYTHON, SRUN_BY_VARIABLES, TASKS, h
 from tests.slurm.sessions import REPOSITORY, JobSession, start
 from tests.slurm.spark_jobs import MEMORY, SMALL, soon
 from tests.standins.rserver import install
+from tests.support.modules import need_modules
 from tests.support.needs import need
 from tests.support.rstudio import RStudioClient
 from tests.support.running import files_below
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 
 RELEASE = (1, 4, 1103)
 SCRIPT = """umask 027
+export MODULESHOME=/usr/share/lmod/lmod MODULEPATH=$PWD/../modules
 export PATH=/opt/of-the-job:$PATH XDG_DATA_HOME=$PWD/data OF_THE_SCRIPT="it's  \\"so\\""
 exec {start}
 """
@@ -89,7 +91,13 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 def _start(cluster: Cluster, app: str) -> JobSession:
     rserver = install(cluster.directory / "rstudio", RELEASE) / "rserver"
-    settings = (f"rstudio.command={rserver}", *(SMALL if app == "rstudio-spark" else ()))
+    modules = need_modules("lmod", cluster.directory / "modules")
+    modules.write("of-the-site/1.0", OF_THE_SITE='it\'s "odd"')
+    settings = (
+        f"rstudio.command={rserver}",
+        "environment.modules=[of-the-site]",
+        *(SMALL if app == "rstudio-spark" else ()),
+    )
     words = [word for setting in settings for word in ("--set", setting)]
     return start(cluster, app, *words, options=(*TASKS, f"--mem={MEMORY}"), script=SCRIPT)
 
@@ -111,6 +119,11 @@ def test_r_has_the_environment_of_the_job(scene: Scene) -> None:
     assert (node, umask, job) == (scene.connection["host"], "27", scene.session.job.id)
     assert of_the_script == 'it\'s  "so"'
     assert path.startswith("/opt/of-the-job:")
+
+
+def test_r_has_the_modules_of_the_settings(scene: Scene) -> None:
+    assert scene.run("cat(Sys.getenv('OF_THE_SITE'))") == 'it\'s "odd"'
+    assert scene.system('LMOD_REDIRECT=yes bash -c "module -t list"') == "of-the-site/1.0"
 
 
 @pytest.mark.parametrize("launch", [SRUN_BY_VARIABLES, MPIEXEC], ids=["srun", "mpiexec"])

@@ -4,12 +4,14 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.slurm.cluster import ClusterSpec, NodeSize, slurm
 from tests.slurm.spark_jobs import SRUN, WORKER, Run, SparkJob, spark
+from tests.support.modules import need_modules
 from tests.support.running import files_below
 from tests.support.session_of_two import Watcher
 
@@ -18,7 +20,7 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 SCRIPT = """umask 027
 ulimit -S -s 4096
 ulimit -n 3000
-export PATH=/opt/of-the-job:$PATH
+export PATH=/opt/of-the-job:$PATH MODULESHOME=/usr/share/lmod/lmod MODULEPATH=$HOME/../modules
 export BLANKS=' two  words ' QUOTES='it"s '"'"'so'"'"' $HOME `id` \\' TEXT=$'one\\ntwo\\n' ÜMLAUT=no LATIN=$'\\xfc'
 exec {start}
 """
@@ -28,6 +30,8 @@ EXPORTED = {
     "TEXT": "one\ntwo\n",
     "LATIN": "\udcfc",
 }
+MODULE = "of the site/it's"
+OF_THE_SITE = 'it\'s "odd" $HOME `id` \\ ü'
 # What a Python sees: here that of the notebook, and those of executors.
 LOOK = """import json, os, resource
 def look(_):
@@ -62,7 +66,10 @@ class Scene:
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     tracking, nodes = request.param
     with slurm(ClusterSpec(nodes=(NodeSize(),) * nodes, tracking=tracking)) as cluster, Watcher() as watcher:
-        session = spark(cluster, nodes=nodes, options=("--exclusive",), script=SCRIPT)
+        modules = need_modules("lmod", cluster.directory / "modules")
+        modules.write(MODULE, Path("/opt/of-the-module"), OF_THE_SITE=OF_THE_SITE)
+        environment = f"environment.modules={json.dumps([MODULE])}"
+        session = spark(cluster, environment, nodes=nodes, options=("--exclusive",), script=SCRIPT)
         session.connection()
         at_once = session.session.status()
         with session.notebook(nodes) as run:
@@ -101,19 +108,30 @@ def test_the_master_has_a_worker_on_each_node_of_the_right_size(scene: Scene) ->
     assert [worker["memory"] for worker in others] == [int((3500 - 512) * 0.7)] * len(others)
 
 
-def test_a_job_runs_on_all_nodes_in_the_environment_of_the_job(scene: Scene) -> None:
+def test_a_job_runs_on_all_nodes_in_the_environment_of_the_job_and_its_modules(scene: Scene) -> None:
     notebook, executors = scene.looked()
     assert sorted(executors) == list(scene.nodes)
     for node, facts in executors.items():
         environment = facts["environment"]
         assert {name: environment[name] for name in EXPORTED} == EXPORTED
-        for name in ("PATH", "HOME", "SLURM_JOB_ID", "LANG", "XDG_CACHE_HOME"):
+        for name in ("PATH", "HOME", "SLURM_JOB_ID", "LANG", "XDG_CACHE_HOME", "LOADEDMODULES", "_LMFILES_"):
             assert environment.get(name) == notebook["environment"].get(name), name
-        assert environment["PATH"].startswith("/opt/of-the-job:")
+        assert environment["PATH"].startswith("/opt/of-the-module:/opt/of-the-job:")
+        assert (environment["LOADEDMODULES"], environment["OF_THE_SITE"]) == (MODULE, OF_THE_SITE)
         assert environment["SLURMD_NODENAME"] == node
         assert facts["umask"] == notebook["umask"] == 0o027
         assert facts["stack"] == notebook["stack"]
         assert facts["files"][0] >= notebook["files"][0] == 3000
+
+
+def test_the_workers_have_the_environment_of_the_notebook(scene: Scene) -> None:
+    notebook = scene.looked()[0]["environment"]
+    for node in scene.nodes:
+        (pid,) = scene.spark.pids(node, WORKER if node != scene.nodes[0] else "/spark/worker-0.args")
+        entries = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+        worker = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+        for name in ("PATH", "LOADEDMODULES", "OF_THE_SITE", "JAVA_HOME", "SPARK_HOME"):
+            assert worker[name] == notebook[name], (node, name)
 
 
 def test_one_launcher_call_starts_the_workers_of_all_other_nodes(scene: Scene) -> None:

@@ -5,8 +5,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-import psutil
 import pytest
 
 from ood_runtime import tls
@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 CELL = """word = "{word}"
 rows = sc.parallelize(range(2000), 8).map(lambda n: (n % 8, word * 20 + str(n)))
 print(word, len(rows.groupByKey(8).flatMap(lambda group: list(group[1])[:50]).collect()))"""
+
+
+LISTEN, LOOPBACK = "0A", ("0100007F", "0" * 24 + "01000000")  # in the kernel's tables, proc(5)
 
 
 @dataclass
@@ -85,13 +88,17 @@ def test_whatever_the_nodes_listen_on_shows_a_certificate_that_names_them(scene:
 
 
 def listening(processes: dict[int, str]) -> dict[int, str]:
-    """The ports that these processes listen on, for others than their own node."""
-    return {
-        found.laddr.port: command
-        for pid, command in processes.items()
-        for found in psutil.Process(pid).net_connections("tcp")
-        if found.status == psutil.CONN_LISTEN and "127.0.0.1" not in found.laddr.ip
-    }
+    """The ports that these processes listen on, on whatever network, for others than their own node."""
+    found = {}
+    for pid, command in processes.items():
+        open_files = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                address, _, port = fields[1].partition(":")
+                if fields[3] == LISTEN and f"socket:[{fields[9]}]" in open_files and not address.endswith(LOOPBACK):
+                    found[int(port, 16)] = command
+    return found
 
 
 def shake(client: ssl.SSLContext, address: str, port: int, name: str) -> str:

@@ -54,8 +54,18 @@ class JupyterClient:
 
     def channels(self, kernel: str, *, origin: str | None = None, timeout: float = 20.0) -> websocket.WebSocket:
         """The kernel's websocket; ``origin`` is what a page of another site would send; seconds."""
+        return self._websocket(f"api/kernels/{kernel}/channels", origin, timeout)
+
+    def type(self, line: str) -> websocket.WebSocket:
+        """Type a line in a new terminal, which lives as long as what is given is open."""
+        name = self.request("POST", "api/terminals").json()["name"]
+        terminal = self._websocket(f"terminals/websocket/{name}", None, 20.0)
+        terminal.send(json.dumps(["stdin", f"{line}\r"]))
+        return terminal
+
+    def _websocket(self, path: str, origin: str | None, timeout: float) -> websocket.WebSocket:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
-        url = url_of(self.connection).replace("http", "ws", 1) + f"api/kernels/{kernel}/channels"
+        url = url_of(self.connection).replace("http", "ws", 1) + path
         trusted = {"ca_certs": self.connection.get("certificate")}
         return websocket.create_connection(url, timeout=timeout, cookie=cookies, origin=origin, sslopt=trusted)
 

@@ -62,7 +62,7 @@ def context(
         place=Place("n0", ADDRESS, ADDRESS if len(given) > 1 else "127.0.0.1"),
         directories=Directories(ROOT, PRIVATE, ROOT / "logs", ROOT / "scratch", ROOT / "sockets"),
         grant=Grant(
-            {"spark_master": 20002, "spark_master_ui": 20003},
+            {"spark_master": 20002, "spark_master_ui": 20003, "spark_ui": 20004},
             {"spark": Secret("s" * 43), "spark_ui": Secret("u" * 43)},
             "id-of-session",
         ),

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ood_runtime import certificates, doctor
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.errors import SettingsError
+from ood_runtime.finding import WARNING
 from ood_runtime.plan import Place
 from ood_runtime.settings import Settings as AllSettings
 from ood_runtime.settings.tls import Tls as Settings
@@ -211,7 +212,7 @@ def test_doctor_tells_it_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("ood_runtime.place.find", lambda *_: Place("n1", "192.0.2.7"))
     settings = AllSettings.model_validate({"tls": site.settings})
     (finding,) = doctor._tls(settings, {"NODE": str(site.directory)})
-    assert (finding.state, finding.what) == (doctor.WARNING, "TLS") and "does not name n1" in finding.detail
+    assert (finding.state, finding.what) == (WARNING, "TLS") and "does not name n1" in finding.detail
     assert not list(doctor._tls(AllSettings(), {}))
 
 

@@ -211,16 +211,22 @@ def test_apps_and_doctor_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     shown = CliRunner().invoke(apps_command, NO_JUPYTER)
     assert "✗ jupyter-spark" in shown.output
-    checked = CliRunner().invoke(doctor_command, NO_JUPYTER)
+    broken = ("--set", "environment.venv=/nonexistent")
+    assert "environment.venv: /nonexistent is not there" in CliRunner().invoke(apps_command, broken).output
+    checked = CliRunner().invoke(doctor_command, [*NO_JUPYTER, *broken])
+    assert "✗ environment" in checked.output
     assert checked.exit_code == 3
     assert "✗ Jupyter" in checked.output
     assert "→ " in checked.output
 
 
 def test_doctor_for_one_app_looks_at_what_it_needs(run_cli: RunCli) -> None:
-    whats = {finding["what"] for finding in json.loads(run_cli("doctor", "jupyter", "--json", env=NOTHING).stdout)}
+    environment = ("--set", "environment.shell=export A=b B=c")
+    findings = json.loads(run_cli("doctor", "jupyter", "--json", *environment, env=NOTHING).stdout)
+    whats = {finding["what"]: finding["detail"] for finding in findings}
     assert "Jupyter" in whats
-    assert not whats & {"Spark", "Java"}
+    assert not set(whats) & {"Spark", "Java"}
+    assert whats["environment"] == "the lines of environment.shell: changes 2 variables"
 
 
 def test_a_wrong_place_and_missing_software_are_told_together(run_cli: RunCli) -> None:

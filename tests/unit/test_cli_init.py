@@ -64,7 +64,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
     assert b"Spark" in output
     assert 'cluster: "owens"' in (tmp_path / "app" / "form.yml").read_text()
     assert "ppn" in (tmp_path / "app" / "submit.yml.erb").read_text()
-    assert "'spark/4.0'" in (tmp_path / "app" / "template" / "before.sh.erb").read_text()
+    assert "module load spark/4.0 " in (tmp_path / "app" / "template" / "before.sh").read_text()
     assert "'/opt/jupyter/bin/jupyter-lab'" in (tmp_path / "app" / "template" / "settings.yml.erb").read_text()
 
 

@@ -53,6 +53,18 @@ def test_no_secret_is_shown(app: str, form: str, drawn: list[str]) -> None:
     assert output.count("********") >= len(drawn) - 2, "the salt is only in the hash, a gateway's secret unused"
 
 
+def test_the_environment_is_shown_with_where_it_goes() -> None:
+    options = ("--set", "environment.shell=export A_NEW=b API_TOKEN=g33k; unset TMPDIR")
+    shown = plan("jupyter-spark", *options).output
+    assert "## Environment, loaded once by bash before anything starts\nthe lines of environment.shell\n" in shown
+    assert "\n### It changes\nAPI_TOKEN='********'\nA_NEW=b\nunset TMPDIR\n" in shown
+    assert "\n### It reaches\njupyter: inherited\nspark-master: inherited\nspark-worker: inherited\n" in shown
+    told = json.loads(plan("jupyter", "--json", *options).output)["environment"]
+    assert (told["set"], told["unset"]) == ({"API_TOKEN": "********", "A_NEW": "b"}, ["TMPDIR"])
+    assert told["reaches"] == ["jupyter: inherited", "kernels and terminals of Jupyter: inherited"]
+    assert "## Environment" not in plan("jupyter").output
+
+
 def test_no_secret_is_written(drawn: list[str], tmp_path: Path) -> None:
     target = tmp_path / "a new" / "directory"
     assert plan("jupyter-spark", "--write", str(target)).exit_code == 0

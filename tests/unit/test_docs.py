@@ -20,7 +20,14 @@ from tests.support.needs import need
 from tools import port_table, reference
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/**/*.md")])
+PAGES = sorted(
+    [
+        *REPOSITORY.glob("*.md"),
+        *REPOSITORY.glob("docs/**/*.md"),
+        *REPOSITORY.glob("examples/**/*.md"),
+        *REPOSITORY.glob("singularity/*.md"),
+    ]
+)
 REFERENCE = REPOSITORY / "docs" / "reference.md"
 EXAMPLES = REPOSITORY / "examples"
 JOBS = sorted(EXAMPLES.glob("jobs/*.sh"))

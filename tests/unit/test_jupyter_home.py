@@ -1,14 +1,16 @@
 """Which Jupyter is found: its Python from every kind of first line, its versions from its metadata."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from ood_runtime import jupyter_home
+from ood_runtime.apps import jupyter
 from ood_runtime.errors import MissingError
 from ood_runtime.jupyter_home import Jupyter, find
+from ood_runtime.settings import Settings
 
 RELEASE = f"python3.{sys.version_info.minor}"
 Install = Callable[..., Path]
@@ -136,3 +138,27 @@ def test_packages_in_an_unusual_place_are_asked_for(tmp_path: Path) -> None:
     python = program(tmp_path / "python", answer)
     command = program(tmp_path / "jupyter-lab", f"#!{python}\n")
     assert find(str(command), "lab", {}).version == "4.9.0"
+
+
+# --- the Python of the kernel Python 3 ---
+
+
+def test_another_python_for_the_kernel(install: Install, prefix: Path, tmp_path: Path) -> None:
+    command = install(ipykernel="6.29.5")
+    other = tmp_path / "other" / "bin" / "python"
+    other.parent.mkdir(parents=True)
+    settings = {"jupyter": {"command": str(command), "python": str(other)}}
+    with pytest.raises(MissingError, match=f"jupyter.python: there is no Python {other}"):
+        find_for_app(settings)
+    program(other, "#!/bin/sh\nexit 1\n")
+    with pytest.raises(MissingError, match="has no ipykernel") as caught:
+        find_for_app(settings)
+    assert caught.value.remedy == f"{other} -m pip install ipykernel"
+    program(other, "#!/bin/sh\necho \"['6.29.5']\"\n")
+    assert find_for_app(settings).kernel_python == other
+    own = {"jupyter": {"command": str(command), "python": str(prefix / "bin" / RELEASE)}}
+    assert find_for_app(own).kernel_python is None, "it is Jupyter's own"
+
+
+def find_for_app(settings: Mapping[str, object]) -> Jupyter:
+    return jupyter.find(Settings.model_validate(settings), {})

@@ -29,7 +29,7 @@ VALUES: dict[str, dict[str, object]] = {
         "root_dir": ODD,
         "allow_origin": "",
         "kernel_transport": "ipc",
-        "terminal_shell": ODD,
+        "terminal_command": [ODD, "-l"],
         "workspaces_dir": ODD,
         "default_url": "/lab",
         "extra_config": None,

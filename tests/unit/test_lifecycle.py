@@ -240,6 +240,16 @@ def test_what_is_missing_is_told_before_anything_is_made(start: StartSmall) -> N
     assert not running.root.exists()
 
 
+def test_the_end_while_an_environment_does_not_load(start: StartSmall, wait_until: WaitUntil) -> None:
+    running = start("hanging")
+    wait_until(lambda: len(processes.tree(running.guard)[1:]) >= 2)
+    left = processes.tree(running.guard)[1:]
+    os.kill(running.guard, signal.SIGTERM)
+    assert running.wait() == 128 + signal.SIGTERM
+    wait_until(lambda: not any(map(processes.alive, left)))
+    assert not running.root.exists()
+
+
 def test_a_second_session_in_the_same_directory(start: StartSmall, tmp_path: Path) -> None:
     first = start()
     first.until_ready()

@@ -70,6 +70,29 @@ def planned(prepared: Prepared, app: SmallApp) -> Context:
     return app.seen[-1]
 
 
+def test_the_environment_is_that_of_all_programs(app: SmallApp) -> None:
+    job = {"PATH": "/usr/bin:/bin", "OF_THE_JOB": "1", "GONE": "1"}
+    prepared = prepare(request("environment.shell=export NEW='a b'; unset GONE", env=job))
+    context = planned(prepared, app)
+    for environment in (context.environment, prepared.outline.environment or {}):
+        assert (environment["NEW"], environment["OF_THE_JOB"], "GONE" in environment) == ("a b", "1", False)
+    assert context.loaded == {"NEW"}
+    assert prepare(request(env=job)).outline.environment is None
+
+
+def test_an_environment_that_does_not_load_is_told_with_all_else(
+    monkeypatch: pytest.MonkeyPatch, app: SmallApp
+) -> None:
+    def find(*_: object) -> Place:
+        raise SettingsError("no such host")
+
+    monkeypatch.setattr(place, "find", find)
+    with pytest.raises(SettingsError) as caught:
+        prepare(request("environment.shell=exit 9", env={"PATH": "/usr/bin:/bin"}))
+    assert "no such host" in caught.value.what
+    assert "the shell that loads it has ended with 9" in caught.value.what
+
+
 @pytest.mark.usefixtures("app")
 def test_this_machine_alone() -> None:
     outline = prepare(request()).outline

@@ -12,7 +12,7 @@ from ood_runtime.allocation import Node
 from ood_runtime.errors import MissingError, SettingsError
 from ood_runtime.settings.model import Spark
 from ood_runtime.settings.sizes import GIB
-from ood_runtime.spark_sizes import Sizes, compute
+from ood_runtime.spark_sizes import Offer, Sizes, compute
 from tests.unit.test_spark_properties import SIZES, compose
 
 
@@ -40,26 +40,32 @@ def test_a_fair_one_asks_for_its_part_at_once_and_gives_it_back(sharing: str) ->
     assert entries["spark.dynamicAllocation.shuffleTracking.timeout"] == "7s"
 
 
-@given(st.integers(2, 256), st.integers(8, 1024), st.integers(1, 8), st.sampled_from(["fair", "connect"]))
-def test_there_is_an_executor_for_a_second_notebook(cores: int, gib: int, nodes: int, sharing: str) -> None:
-    found = sizes(cores, gib, nodes, sharing=sharing)
-    assert found.most_cores is not None and found.most_cores >= found.executor_cores
-    assert found.executors >= 2
-    held = found.most_cores // found.executor_cores
-    assert 1 <= held < found.executors
-    assert held >= found.executors // 2, "and no more is kept for it than that needs"
-    assert held >= nodes, "it has a part of every node"
+@given(st.integers(1, 256), st.integers(8, 1024), st.integers(1, 8), st.integers(1, 4))
+def test_as_many_notebooks_find_room_as_there_are_shares(cores: int, gib: int, nodes: int, shares: int) -> None:
+    found, alone = sizes(cores, gib, nodes, shares=shares), sizes(cores, gib, nodes, sharing="one")
+    assert found.worker is not None and found.most_cores == (None if found.shares == 1 else found.cores)
+    assert found.executors >= nodes, "each has executors on every node"
+    if found.shares == shares:
+        assert found.cores >= alone.cores // 2, "and the processors of all of them, but for a rest"
+    told = Offer(found.told(found.worker.cores), found.worker.memory)
+    assert told.executors(found.executor_cores, found.executor_memory) >= found.shares
 
 
-def test_executors_are_cut_only_where_there_are_too_few() -> None:
-    assert [(s.executor_cores, s.executors, s.most_cores) for s in (sizes(8), sizes(33, 512), sizes(8, 64, 4))] == [
-        (2, 3, 4),
-        (8, 4, 24),
-        (3, 8, 18),
+def test_memory_is_shared_and_processors_are_not() -> None:
+    def told(found: Sizes) -> tuple[int, int, int, int | None]:
+        return found.shares, found.executor_cores, found.executors, found.most_cores
+
+    assert [told(s) for s in (sizes(2), sizes(8), sizes(33, 512), sizes(8, 64, 4))] == [
+        (2, 2, 1, 2),
+        (2, 7, 1, 7),
+        (2, 8, 4, 32),
+        (2, 7, 4, 28),
     ]
-    assert sizes(8, gpu={"enabled": True}).executors == 1, "no more than there are GPUs"
-    alone = sizes(8, cores_per_application="100%")
-    assert (alone.executor_cores, alone.executors, alone.most_cores) == (7, 1, 7)
+    assert sizes(8).executor_memory == sizes(8, sharing="one").executor_memory // 2
+    assert told(sizes(8, gpu={"enabled": True})) == (1, 7, 1, None), "a GPU is one executor's alone"
+    assert told(sizes(2, 4)) == (2, 2, 1, 2) and sizes(2, 4, shares=8).shares < 8, "as far as the memory goes round"
+    assert told(sizes(8, executor={"memory": "20g"})) == (1, 7, 1, None)
+    assert sizes(8, executor={"memory": "6g"}).shares == 2
 
 
 @pytest.mark.parametrize(("asked", "most"), [("5", 5), ("50%", 16), ("1%", 1), ("100%", 32)])
@@ -74,12 +80,12 @@ def test_less_than_an_executor_is_an_error() -> None:
         sizes(33, cores_per_application="10%", executor={"cores": 4})
 
 
-def test_the_shared_driver_may_hold_what_others_do_not() -> None:
+def test_the_shared_driver_may_use_all_processors() -> None:
     settings = Spark.model_validate({"sharing": "connect", "conf": {"spark.dynamicAllocation.minExecutors": "2"}})
     small = Sizes(SIZES.worker, 4, 8 * GIB, 6, 2 * GIB, most_cores=16)
     entries = spark_sharing.entries(settings, small) | settings.conf | {"spark.x": "kept"}
     shared = spark_sharing.shared_entries(settings, small, entries)
-    assert "spark.cores.max" not in shared
+    assert shared["spark.cores.max"] == "24"
     assert shared["spark.dynamicAllocation.initialExecutors"] == "6"
     assert shared["spark.dynamicAllocation.minExecutors"] == "2"
     assert shared["spark.scheduler.mode"] == "FAIR"

@@ -40,7 +40,9 @@ def test_what_is_computed_fits_the_node(cpus: int, memory: int) -> None:
     assert worker is not None
     assert worker.cores <= cpus
     if sizes.executor_cores > MOST_CORES:
-        assert worker.memory < LEAST_EXECUTOR * (worker.cores // sizes.executor_cores + 1), "cut no smaller"
+        assert worker.memory // sizes.shares < LEAST_EXECUTOR * (worker.cores // sizes.executor_cores + 1), (
+            "cut no smaller"
+        )
     used = JUPYTER_MEMORY + 2 * settings.master_memory + sizes.driver_memory + worker.memory
     assert used <= memory
     assert worker.memory * 0.3 / 0.7 <= memory - used + MIB, "Python workers need room beside the heaps"

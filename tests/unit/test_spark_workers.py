@@ -140,7 +140,7 @@ def test_the_workers_share_the_node() -> None:
         java_arguments(text(workers(context(1, workers_per_node=count)), f"spark/{name}.args"))
         for count, name in ((1, "worker"), (2, "worker-0"))
     )
-    assert [int(words[words.index("--cores") + 1]) for words in (alone, two)] == [7, 3]
+    assert [int(words[words.index("--cores") + 1]) for words in (alone, two)] == [14, 6]  # of 8, for two notebooks
 
 
 def test_without_a_worker_on_this_node() -> None:

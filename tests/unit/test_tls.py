@@ -45,7 +45,7 @@ def context(release: str = "4.0.1", nodes: int = 3) -> Context:
 
 
 def cluster(release: str, nodes: int = 3) -> Part:
-    return spark_cluster.cluster(context(release, nodes), Path("/home/ada"))
+    return spark_cluster.cluster(context(release, nodes), ROOT)
 
 
 # --- Spark ---
