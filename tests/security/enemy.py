@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.security.answers import kind
 from tests.slurm.cluster import Cluster
 from tests.support.accounts import Account, account, second_user, user_of_tests
 from tests.support.session_of_two import PYTHON
-from tools.port_table import SESSION, WITH_TLS, Reach, Row, Speaks
+from tools.port_table import SESSION, WITH_TLS, Hears, Reach, Row, Speaks
 
 _SUPPORT = Path(__file__).parents[1] / "support"
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -113,6 +113,12 @@ class Enemy:
                 hears, tls = kind(answers), answers["tls"] == "yes"
                 found.append(Found(node, port, seen.ports[node, port][1], owners.get((node, port), {}), hears, tls))
         return sorted(found, key=lambda one: (one.node, str(one.owners.values()), one.hears, one.port))
+
+    def ask_again(self, seen: Seen, found: list[Found]) -> list[Found]:
+        """With those asked once more that said nothing, which a busy machine does, too."""
+        silent = {(one.node, one.port) for one in found if one.hears == Hears.SILENCE}
+        again = self.talk(replace(seen, ports={key: it for key, it in seen.ports.items() if key in silent}))
+        return [*(one for one in found if (one.node, one.port) not in silent), *again]
 
     def files(self, places: Sequence[str], words: Iterable[str], user: Account | None = None) -> dict[str, list[str]]:
         """The files, and what /proc has of processes, in which mallory (or ``user``) finds one of the words."""

@@ -63,7 +63,9 @@ class Intruder:
         self.enemy.cluster.machines.run(write, on=self.enemy.other, user=self.enemy.mallory, stdin=text)
         words = ["--host", own, "--port", "0", "--webui-port", "0", "--cores", "1", "--memory", "600m"]
         words += ["--work-dir", file, "--properties-file", f"{file}/conf", master]
-        return self._line("org.apache.spark.deploy.worker.Worker", words, {}, until)
+        line = self._line("org.apache.spark.deploy.worker.Worker", words, {}, until)
+        self.enemy.cluster.machines.run(["rm", "-r", file], on=self.enemy.other, user=self.enemy.mallory)
+        return line
 
     def executor(self, driver: str, secret: str, until: str) -> str:
         """An executor that offers itself to the driver at ADDRESS:PORT; as with a worker."""

@@ -25,7 +25,7 @@ RSERVER = (2026, 5, 0)
 ON = ("tls.mode=self-signed", "portal.origin=https://ood.example.org")
 # All the time something is sent to the executors, between them, and back. A stranger who comes first to a port that the
 # notebook has just opened for itself makes a job fail, no more.
-LOAD = """import threading
+LOAD = """import threading, time
 def work():
     pairs = sc.parallelize(range(4000), 8).map(lambda n: (n % 97, "x" * 200)).cache()
     held = sc.broadcast(list(range(1000)))
@@ -34,14 +34,16 @@ def work():
             done.append(pairs.map(lambda pair: (pair[0], len(held.value))).groupByKey(8).count())
         except Exception as error:
             done.append(repr(error))
+        time.sleep(0.2)  # for others
 stop, done = threading.Event(), []
 threading.Thread(target=work, daemon=True).start()"""
-SHARED_LOAD = """import threading
+SHARED_LOAD = """import threading, time
 from pyspark.sql.functions import udf
 def work():
     rows = spark.range(0, 20000, 1, 8).select(udf(lambda n: str(n % 97))("id").alias("key"))
     while not stop.is_set():
         done.append(rows.groupBy("key").count().count())
+        time.sleep(0.2)
 stop, done = threading.Event(), []
 threading.Thread(target=work, daemon=True).start()"""
 WORKED = """import time
@@ -116,7 +118,7 @@ class Scene:
         found |= {"authorization": header, "spark": entries["spark.authenticate.secret"], **self.facts}
         if self.client is not None:
             found |= {_cookie(cookie.name): cookie.value or "" for cookie in self.client.http.cookies}
-        return found
+        return {name: value for name, value in found.items() if len(value) >= 16}  # not cookies that say 1
 
     def address(self) -> str:
         """Of the first node."""

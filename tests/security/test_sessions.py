@@ -28,6 +28,9 @@ def look(at: Scene) -> list[Found]:
     print(f"scanned for {time.monotonic() - began:.1f} s")
     found = at.enemy.talk(seen, ("/files/none", "/jars/none.jar", "/artifacts/../../../etc/passwd", "1_0"), sayings(at))
     wrong, rows = problems(found, tls=at.shape.tls, release=at.shape.release)
+    if wrong:
+        found = at.enemy.ask_again(seen, found)
+        wrong, rows = problems(found, tls=at.shape.tls, release=at.shape.release)
     print(f"and talked, {time.monotonic() - began:.1f} s")
     report = "\n".join(map(str, found))
     print(report)
