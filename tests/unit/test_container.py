@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from ood_runtime import __version__, apps, container, container_software, spark_cluster
+from ood_runtime import __version__, apps, container, container_software, spark_workers
 from ood_runtime.allocation import Allocation, Node
 from ood_runtime.container import Container
-from ood_runtime.context import Software
+from ood_runtime.context import Context, Software
 from ood_runtime.errors import MissingError
+from ood_runtime.plan import Part
 from ood_runtime.service import Service
 from ood_runtime.settings import Settings
 from ood_runtime.spark_home import Spark
+from ood_runtime.spark_sizes import compute
 from tests.golden import test_plans as golden
 from tests.unit import several_nodes
 
@@ -127,19 +129,21 @@ def test_an_image_without_us_or_of_another_version_is_refused(tmp_path: Path) ->
 
 def test_workers_elsewhere_enter_the_same_image() -> None:
     context = replace(several_nodes.context(), container=BOX)
-    files = {file.name: str(file.content) for file in spark_cluster.cluster(context, Path("/home/me")).files}
+    files = {file.name: str(file.content) for file in workers(context).files}
     script = files["spark/remote-worker.sh"]
     assert "set -- /usr/bin/apptainer exec --nv --bind /apps --bind /data:/mnt:ro --bind /session:/session" in script
     assert '--bind "$scratch,$local_directories" /images/js.sif "$@"' in script
     # What a node must have are these two: Java and Spark are in the image.
     assert re.search(r"^need \S+ /usr/bin/apptainer /images/js\.sif$", script, re.MULTILINE)
-    assert "SINGULARITYENV_$name" in script and "SINGULARITYENV_" not in _without_container(files)
+    assert "SINGULARITYENV_" in script and "SINGULARITYENV_" not in _without_container(files)
+
+
+def workers(context: Context) -> Part:
+    return spark_workers.workers(context, compute(context.allocation.nodes, context.settings.spark))
 
 
 def _without_container(files: Mapping[str, str]) -> str:
-    plain = {
-        file.name: str(file.content) for file in spark_cluster.cluster(several_nodes.context(), Path("/home/me")).files
-    }
+    plain = {file.name: str(file.content) for file in workers(several_nodes.context()).files}
     assert plain.keys() == files.keys()
     return plain["spark/remote-worker.sh"]
 
