@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from ood_runtime import ui_filter
 from ood_runtime.secret import Secret
 from tests.security.enemy import Enemy, Found
 from tests.slurm.sessions import REPOSITORY, JobSession, start
-from tests.slurm.spark_jobs import MEMORY, SMALL, SparkJob, spark
+from tests.slurm.spark_jobs import MEMORY, SMALL, spark
 from tests.standins.rserver import install
 from tests.support.accounts import user_of_tests
 from tests.support.jupyter import JupyterClient, log_in
@@ -61,34 +63,52 @@ class Shape:
     """What a session is like."""
 
     name: str
-    app: str = "jupyter-spark"
     settings: tuple[str, ...] = ()
+    app: str = "jupyter-spark"
     tls: bool = False
     release: tuple[int, int] = (4, 3)
     kernel: str = "pyspark"
     waiting: tuple[str, int] = ("/master.args", 2)  # how many ports of what there are when it is ready
+    opens: tuple[str, ...] = ()  # rows of the table that it has at work, by how they begin
 
     def words(self) -> tuple[str, ...]:
         """Its settings."""
         return (*self.settings, *(ON if self.tls else ()))
 
 
+_ALL = ("Jupyter", "kernel", "executor: block manager", "executor's Python workers")
+_OWN = (
+    *_ALL,
+    "driver of a notebook, also one that waits for it: py4j",
+    "driver of a notebook or of R",
+    "PySpark kernel",
+)
+_MOVED = "Spark 4: master, worker, driver"
+_R = (
+    "relay before RStudio Server",
+    "RStudio Server behind it",
+    "gateway to",
+    "driver of R (SparkR)",
+    "executor: block",
+)
 SHAPES = (
-    Shape("fair-context", settings=("spark.sharing=fair", "spark.warm=context"), waiting=("/driver.args", 4)),
+    Shape("fair-context", ("spark.sharing=fair", "spark.warm=context"), waiting=("/driver.args", 4), opens=_OWN),
     Shape(
         "connect-tls",
-        settings=("spark.sharing=connect",),
+        ("spark.sharing=connect",),
         tls=True,
         kernel="pyspark-shared",
         waiting=("/connect.args", 5),
+        opens=(*_ALL, "Spark Connect server (", _MOVED),
     ),
     Shape(
         "3.5-one-gateway",
-        settings=("spark.sharing=one", "spark.warm=gateway"),
+        ("spark.sharing=one", "spark.warm=gateway"),
         release=(3, 5),
         waiting=("/driver.args", 1),
+        opens=_OWN,
     ),
-    Shape("rstudio-tls", app="rstudio-spark", tls=True),
+    Shape("rstudio-tls", app="rstudio-spark", tls=True, opens=(*_R, _MOVED)),
 )
 
 
@@ -104,6 +124,7 @@ class Scene:
     connection: dict[str, Any]
     facts: dict[str, str] = field(default_factory=dict)
     found: list[Found] = field(default_factory=list)  # when it was at work
+    sockets: dict[str, set[str]] = field(default_factory=dict)
     client: JupyterClient | RStudioClient | None = None
     kernel: str = ""
     driver: str = ""  # its port
@@ -124,9 +145,13 @@ class Scene:
         """Of the first node."""
         return self.enemy.cluster.machines.by_name[self.enemy.nodes[0]].address
 
-    def workers(self) -> dict[str, Any]:
-        """Those that the master has."""
-        return SparkJob(self.session).alive()
+    def workers(self) -> int:
+        """How many the master has, where it has no TLS."""
+        arguments = (self.session.directory / "ood-runtime/spark/master.args").read_text()
+        port = re.findall(r'"--webui-port"\n"(\d+)"', arguments)[0]
+        with self.session.job.cluster.network():
+            url, header = f"http://{self.address()}:{port}/json/", {"Authorization": self.keys()["authorization"]}
+            return int(requests.get(url, headers=header, timeout=20).json()["aliveworkers"])
 
     def spark_home(self) -> Path:
         """A Spark like the session's, which mallory has, too."""
