@@ -195,7 +195,8 @@ def _row(one: Found, *, tls: bool, release: tuple[int, int], nodes: int) -> Row 
         Speaks.TLS: tls,
         Speaks.TLS_4: tls and release >= (4, 0),
     }
-    remote = {Reach.NODE: False, Reach.CLUSTER: nodes > 1, Reach.NODES: True}
+    # With one node there may be nobody else to reach.
+    remote = {Reach.NODE: False, Reach.CLUSTER: nodes > 1, Reach.NODES: nodes > 1 or one.remote}
     rows: tuple[Row, ...] = SESSION + WITH_TLS if tls else SESSION
     for row in rows:
         ours = any(mark in line for mark in row.marks for line in one.owners.values())

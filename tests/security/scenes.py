@@ -20,6 +20,7 @@ from tests.support.accounts import user_of_tests
 from tests.support.jupyter import JupyterClient, log_in
 from tests.support.needs import need, need_spark35
 from tests.support.rstudio import RStudioClient
+from tests.support.running import files_below
 from tests.support.session_of_two import SECRETS_OF_KERNEL, Watcher
 from tests.support.spark_interfaces import spark_home
 
@@ -214,9 +215,12 @@ def scene(shape: Shape, enemy: Enemy, kept: dict[str, str]) -> Iterator[Scene]:
         yield made
         if made.client is not None:
             made.client.close()
+        keys = [value.removeprefix("Bearer ") for value in made.keys().values()]
         session.job.cancel()
         assert session.job.wait() == "CANCELLED"
         session.assert_gone()
+        held = {path: path.read_text(errors="replace") for path in files_below(session.job.directory)}
+        assert not [path for path, text in held.items() for key in keys if key in text]
 
 
 def _start(shape: Shape, enemy: Enemy) -> JobSession:
