@@ -18,15 +18,16 @@ from tools.port_table import SESSION, WITH_TLS, Hears, Reach, Row, Speaks
 _SUPPORT = Path(__file__).parents[1] / "support"
 _LOOPBACK = ("127.0.0.1", "::1")
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")
-_LISTENS = "0A"  # TCP_LISTEN
-Key = tuple[str, int]  # a node and a port
+_LISTENS = "0A"  # TCP_LISTEN, proc(5), net/tcp
+_LOOPBACKS = ("7F", "00000000000000000000000001000000")  # as they end there: 127.x, also in IPv6; ::1
+Key = tuple[str, int, bool]  # a node, a port, and whether it is one of the loopback interface, which has its own
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is open on each node: ports, at which address and whether others reach it; sockets; UDP ports by user."""
+    """What is open on each node: ports, and by which address it has them; sockets; UDP ports by user."""
 
-    ports: dict[Key, tuple[str, bool]]
+    ports: dict[Key, str]
     sockets: dict[str, set[str]]
     entered: dict[str, set[str]]
     udp: dict[str, set[tuple[int, int]]]
@@ -34,7 +35,7 @@ class Seen:
     def without(self, before: "Seen") -> "Seen":
         """What has come since."""
         return Seen(
-            {key: place for key, place in self.ports.items() if key not in before.ports},
+            {key: address for key, address in self.ports.items() if key not in before.ports},
             _less(self.sockets, before.sockets),
             _less(self.entered, before.entered),
             _less(self.udp, before.udp),
@@ -83,11 +84,11 @@ class Enemy:
             near = {node: pool.submit(self._scan, node, *_LOOPBACK) for node in self.nodes}
             far = pool.submit(self._scan, self.other, *address.values()).result()["open"]
             inside = {node: future.result() for node, future in near.items()}
-        ports: dict[Key, tuple[str, bool]] = {}
+        ports: dict[Key, str] = {}
         for node, told in inside.items():
             for place, open_there in told["open"].items():
-                ports |= {(node, port): (place, False) for port in open_there}
-            ports |= {(node, port): (address[node], True) for port in far[address[node]]}
+                ports |= {(node, port, True): place for port in open_there}
+            ports |= {(node, port, False): address[node] for port in far[address[node]]}
         spool = str(self.cluster.machines.state / "machines")
         seen = Seen(
             ports,
@@ -107,18 +108,21 @@ class Enemy:
                 pool.submit(self._talk, node, {k: v for k, v in seen.ports.items() if k[0] == node}, names, more or {})
                 for node in self.nodes
             ]
-            for (node, port), answers in [entry for call in calls for entry in call.result().items()]:
+            for key, answers in [entry for call in calls for entry in call.result().items()]:
+                node, port, local = key
                 if set(answers.values()) <= {"refused", ""} and "refused" in answers.values():
                     continue  # gone meanwhile
+                if local and key not in owners and (node, port, False) in owners:
+                    continue  # of somebody who listens at all addresses
                 hears, tls = kind(answers), answers["tls"] == "yes"
-                found.append(Found(node, port, seen.ports[node, port][1], owners.get((node, port), {}), hears, tls))
+                found.append(Found(node, port, not local, owners.get(key, {}), hears, tls))
         return sorted(found, key=lambda one: (one.node, str(one.owners.values()), one.hears, one.port))
 
     def ask_again(self, seen: Seen, found: list[Found]) -> list[Found]:
         """With those asked once more that said nothing, which a busy machine does, too."""
-        silent = {(one.node, one.port) for one in found if one.hears == Hears.SILENCE}
+        silent = {(one.node, one.port, not one.remote) for one in found if one.hears == Hears.SILENCE}
         again = self.talk(replace(seen, ports={key: it for key, it in seen.ports.items() if key in silent}))
-        return [*(one for one in found if (one.node, one.port) not in silent), *again]
+        return [*(one for one in found if one.hears != Hears.SILENCE), *again]
 
     def files(self, places: Sequence[str], words: Iterable[str], user: Account | None = None) -> dict[str, list[str]]:
         """The files, and what /proc has of processes, in which mallory (or ``user``) finds one of the words."""
@@ -131,29 +135,35 @@ class Enemy:
         return self.run(node, Path(__file__).with_name("scan.py"), *addresses)
 
     def _talk(
-        self, node: str, ports: dict[Key, tuple[str, bool]], names: Iterable[str], more: Mapping[str, str]
+        self, node: str, ports: dict[Key, str], names: Iterable[str], more: Mapping[str, str]
     ) -> dict[Key, dict[str, str]]:
-        words = {f"{address}:{port}": (node, port) for (_, port), (address, _) in ports.items()}
+        words = {f"{address}:{key[1]}": key for key, address in ports.items()}
         told = self.run(node, _SUPPORT / "stranger.py", *words, *names, said=json.dumps(more))
         return {words[word]: answers for word, answers in told.items()}
 
     def owners(self) -> dict[Key, dict[int, str]]:
         """Who listens where, as root sees it; command lines by process number."""
         machines = self.cluster.machines
-        ports = {node: _listening(machines.by_name[node].init) for node in self.nodes}
+        sockets = {node: _listening(machines.by_name[node].init) for node in self.nodes}
         owners: dict[Key, dict[int, str]] = {}
         for user in (user_of_tests(), account("root")):
             for node, processes in machines.processes(user).items():
                 for pid, line in processes.items():
-                    for port in {ports[node][it] for it in _sockets(pid) & ports.get(node, {}).keys()}:
-                        owners.setdefault((node, port), {})[pid] = line
+                    for name in _sockets(pid) & sockets.get(node, {}).keys():
+                        owners.setdefault((node, *sockets[node][name]), {})[pid] = line
         return owners
 
 
-def _listening(pid: int) -> dict[str, int]:
-    """What is listened on in the network of a process: ports by the names of their sockets (proc(5), net/tcp)."""
-    lines = [line.split() for it in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{it}").read_text().splitlines()]
-    return {f"socket:[{line[9]}]": int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == _LISTENS}
+def _listening(pid: int) -> dict[str, tuple[int, bool]]:
+    """What is listened on in the network of a process, by the names of sockets: port, and whether for loopback only."""
+    found = {}
+    for line in [
+        line.split() for it in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{it}").read_text().splitlines()
+    ]:
+        if line[3] == _LISTENS:
+            address, _, port = line[1].rpartition(":")
+            found[f"socket:[{line[9]}]"] = (int(port, 16), address.endswith(_LOOPBACKS))
+    return found
 
 
 def _sockets(pid: int) -> set[str]:

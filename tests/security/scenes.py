@@ -100,7 +100,7 @@ SHAPES = (
         tls=True,
         kernel="pyspark-shared",
         waiting=("/connect.args", 5),
-        opens=("Jupyter", *_ALL[2:], "Spark Connect server (", _MOVED),
+        opens=(*_ALL, "Spark Connect server (", _MOVED),
     ),
     Shape(
         "3.5-one-gateway",
