@@ -27,7 +27,7 @@ def kind(answers: Mapping[str, str]) -> str:
 def _one(said: str, got: str) -> str:
     """What this answer is of; all of it, where it is no refusal that we know."""
     looks = (
-        (got == "", Hears.SILENCE),
+        (got in ("", "refused"), Hears.SILENCE),  # it may end meanwhile
         (got.startswith("HTTP/1."), _web(got)),
         # A server made with Python's library, as the stand-in for rserver is, to what is no request.
         (got.startswith("<!DOCTYPE HTML>") and bool(_NO_REQUEST.search(got)), Hears.CLOSED),

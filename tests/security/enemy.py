@@ -20,14 +20,14 @@ _LOOPBACK = ("127.0.0.1", "::1")
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 _LISTENS = "0A"  # TCP_LISTEN, proc(5), net/tcp
 _LOOPBACKS = ("7F", "00000000000000000000000001000000")  # as they end there: 127.x, also in IPv6; ::1
-Key = tuple[str, int, bool]  # a node, a port, and whether it is one of the loopback interface, which has its own
+Key = tuple[str, int, bool]  # a node, a port, and whether that is one of the loopback interface, which has its own
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is open on each node: ports, and by which address it has them; sockets; UDP ports by user."""
+    """What is open on each node: port and address; sockets; UDP ports by user."""
 
-    ports: dict[Key, str]
+    ports: dict[str, set[tuple[int, str]]]
     sockets: dict[str, set[str]]
     entered: dict[str, set[str]]
     udp: dict[str, set[tuple[int, int]]]
@@ -35,7 +35,7 @@ class Seen:
     def without(self, before: "Seen") -> "Seen":
         """What has come since."""
         return Seen(
-            {key: address for key, address in self.ports.items() if key not in before.ports},
+            _less(self.ports, before.ports),
             _less(self.sockets, before.sockets),
             _less(self.entered, before.entered),
             _less(self.udp, before.udp),
@@ -84,11 +84,8 @@ class Enemy:
             near = {node: pool.submit(self._scan, node, *_LOOPBACK) for node in self.nodes}
             far = pool.submit(self._scan, self.other, *address.values()).result()["open"]
             inside = {node: future.result() for node, future in near.items()}
-        ports: dict[Key, str] = {}
-        for node, told in inside.items():
-            for place, open_there in told["open"].items():
-                ports |= {(node, port, True): place for port in open_there}
-            ports |= {(node, port, False): address[node] for port in far[address[node]]}
+        opened = {node: {**told["open"], address[node]: far[address[node]]} for node, told in inside.items()}
+        ports = {node: {(port, it) for it, all_ in here.items() for port in all_} for node, here in opened.items()}
         spool = str(self.cluster.machines.state / "machines")
         seen = Seen(
             ports,
@@ -104,12 +101,11 @@ class Enemy:
         owners = self.owners()
         found = []
         with ThreadPoolExecutor() as pool:
-            calls = [
-                pool.submit(self._talk, node, {k: v for k, v in seen.ports.items() if k[0] == node}, names, more or {})
-                for node in self.nodes
-            ]
-            for key, answers in [entry for call in calls for entry in call.result().items()]:
-                node, port, local = key
+            calls = {node: pool.submit(self._talk, node, seen.ports[node], names, more or {}) for node in self.nodes}
+        for node, call in calls.items():
+            for (port, address), answers in call.result().items():
+                local = address in _LOOPBACK
+                key = (node, port, local)
                 if set(answers.values()) <= {"refused", ""} and "refused" in answers.values():
                     continue  # gone meanwhile
                 if local and key not in owners and (node, port, False) in owners:
@@ -121,7 +117,11 @@ class Enemy:
     def ask_again(self, seen: Seen, found: list[Found]) -> list[Found]:
         """With those asked once more that said nothing, which a busy machine does, too."""
         silent = {(one.node, one.port, not one.remote) for one in found if one.hears == Hears.SILENCE}
-        again = self.talk(replace(seen, ports={key: it for key, it in seen.ports.items() if key in silent}))
+        ports = {
+            node: {(port, it) for port, it in all_ if (node, port, it in _LOOPBACK) in silent}
+            for node, all_ in seen.ports.items()
+        }
+        again = self.talk(replace(seen, ports=ports))
         return [*(one for one in found if one.hears != Hears.SILENCE), *again]
 
     def files(self, places: Sequence[str], words: Iterable[str], user: Account | None = None) -> dict[str, list[str]]:
@@ -135,9 +135,9 @@ class Enemy:
         return self.run(node, Path(__file__).with_name("scan.py"), *addresses)
 
     def _talk(
-        self, node: str, ports: dict[Key, str], names: Iterable[str], more: Mapping[str, str]
-    ) -> dict[Key, dict[str, str]]:
-        words = {f"{address}:{key[1]}": key for key, address in ports.items()}
+        self, node: str, ports: set[tuple[int, str]], names: Iterable[str], more: Mapping[str, str]
+    ) -> dict[tuple[int, str], dict[str, str]]:
+        words = {f"{address}:{port}": (port, address) for port, address in ports}
         told = self.run(node, _SUPPORT / "stranger.py", *words, *names, said=json.dumps(more))
         return {words[word]: answers for word, answers in told.items()}
 
