@@ -172,5 +172,22 @@ def test_a_node_that_is_lost_is_missed_soon(portal: Portal) -> None:
         portal.cluster.wait_for_state("node02", "idle")
 
 
+def test_memory_that_runs_out_is_told_while_the_session_goes_on(portal: Portal) -> None:
+    """The kernel kills whoever has taken most: the notebook's kernel, not the server."""
+    portal.open_form("jupyter")
+    portal.fill(memory="2")
+    portal.press("#launch")
+    portal.wait_for(r"Ready\b")
+    with portal.connected():
+        lab = Lab(portal.browser)
+        lab.open_notebook("Python 3")
+        lab.start_cell("x = b'1' * (3 << 30)")
+        portal.wait_for("appears to have died")
+    portal.wait_for("Note: memory ran out: all 2.0 GiB that the job may use on node0", WORDS_WITHIN)
+    assert "Ready" in portal.text()
+    portal.press(".card button.delete")
+    assert "Note: memory ran out" in portal.wait_for("The job was ended from outside")
+
+
 def _seconds_since_the_end(portal: Portal) -> float:
     return time.time() - float(json.loads((portal.root() / "status.json").read_text())["ended_at"])
