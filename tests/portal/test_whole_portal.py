@@ -130,7 +130,9 @@ def test_deleted_while_it_starts(portal: Portal) -> None:
     assert not (portal.root() / "connection.yml").exists()
 
 
-def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> None:
+def test_a_value_that_makes_no_sense_is_refused_and_never_run(portal: Portal) -> None:
+    planted = portal.data / "planted"  # the portal's and the job's user can write there
+    hostile = f"/'\"; touch {planted}; $(touch {planted}) `touch {planted}` <b>x</b> %> #"
     portal.open_form("jupyter-spark")
     portal.fill(extra_modules="$(touch /tmp/x)")
     portal.press("#launch")
@@ -144,6 +146,11 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> N
     portal.fill(spark_conf="spark.authenticate false")
     portal.press("#launch")
     assert "settings.yml" in portal.wait_for("spark.authenticate secures the cluster")
+    portal.open_form("jupyter")
+    portal.fill(working_dir=hostile)
+    portal.press("#launch")
+    portal.wait_for(re.escape(f"jupyter.root_dir: {hostile} is no directory"))
+    assert not planted.exists()
 
 
 def test_a_session_that_cannot_start_says_why_soon(portal: Portal) -> None:
