@@ -107,14 +107,18 @@ def application(settings: Mapping[str, Any]) -> web.Application:
 
 
 async def serve(settings: Mapping[str, Any]) -> None:
-    """Serve for ever."""
+    """Serve until cancelled."""
     context = None
     if settings.get("tls"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*settings["tls"])
     server = httpserver.HTTPServer(application(settings), ssl_options=context, max_body_size=_LONGEST_REQUEST)
     server.add_sockets(netutil.bind_sockets(settings["port"], settings["address"]))
-    await asyncio.Event().wait()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.stop()
+        await server.close_all_connections()
 
 
 if __name__ == "__main__":

@@ -245,7 +245,8 @@ def test_a_second_user_learns_nothing(mallory: Account) -> None:
         (directory / "app-1").write_text(LOG)
         with history(at, directory) as shown:
             owner = shown.log_in(shown.secret)
-            assert "of ada" in owner.get(f"{shown.address}api/v1/applications", timeout=60).text
+            applications = f"{shown.address}api/v1/applications"
+            soon(lambda: "of ada" in owner.get(applications, timeout=60).text, "application", 60)
             paths = ("/", "/api/v1/applications", "/history/app-1/jobs/", "/static/webui.js")
             urls = [f"http://127.0.0.1:{port}{path}" for port in shown.ports() for path in paths]
             asked = mallory.run([sys.executable, "-c", ASK, *urls])
