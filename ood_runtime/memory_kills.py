@@ -5,6 +5,7 @@ It counts them in memory.events of a control group of version 2, and in memory.o
 """
 
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import psutil
 from ood_runtime import limits
 
 REMEDY = "ask for more memory in the job, or let notebooks, drivers and workers use less"
+_LATELY_SECONDS = 10.0  # who was killed may take its time to end
 
 
 class MemoryKills:
@@ -28,14 +30,18 @@ class MemoryKills:
             names = {"memory": "memory.oom_control", "": "memory.events"}
             self._files = [own[controller] / name for controller, name in names.items() if controller in own]
         self._before = self._count()
+        self._until = 0.0
 
-    def told(self) -> str:
-        """What to tell of it; "" as long as there was none."""
-        if not self._files or self._count() <= self._before:
+    def lately(self) -> str:
+        """What to tell when one was killed since the last look or a little before; "" otherwise."""
+        count, now = self._count(), time.monotonic()
+        if count > self._before:
+            self._before, self._until = count, now + _LATELY_SECONDS
+        if now >= self._until:
             return ""
         return (
             f"memory ran out: all {self._size / 2**30:.1f} GiB that the job may use on {socket.gethostname()} were "
-            f"taken, and the kernel killed a process; {REMEDY}"
+            "taken, and the kernel killed a process"
         )
 
     def _count(self) -> int:

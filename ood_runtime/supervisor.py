@@ -13,7 +13,7 @@ from types import TracebackType
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.checks import Checks
 from ood_runtime.gate import open_wide
-from ood_runtime.memory_kills import MemoryKills
+from ood_runtime.memory_kills import REMEDY, MemoryKills
 from ood_runtime.plan import Plan
 from ood_runtime.running import Running
 from ood_runtime.service import Answer
@@ -233,8 +233,8 @@ class Supervisor:
             self._tick()
 
     def _tick(self) -> None:
-        if told := self._memory.told():
-            self.notice(told)
+        if told := self._memory.lately():
+            self.notice(f"{told}; {REMEDY}")
         if SIGNALS.stop_asked or stop_asked(self._session.root):
             raise EndAskedError("ood-runtime stop", 0)
         for (pid, began), what in self._lives_with.items():
@@ -265,7 +265,7 @@ class Supervisor:
         if self._published and running.restarts < service.restarts:
             self._restart_later(running, status)
         elif service.essential or not (self._published or service.remote):
-            raise failures.died(self._session.root, service, status, self._memory.told())
+            raise failures.died(self._session.root, service, status, self._memory.lately())
         else:
             running.given_up = True
             self._status.service(service.name, "failed", pid=None, detail=failures.describe(status))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,22 @@ def job(root: Path, cgroup: str, mount: str, top: str, limit: str, counter: str,
 
 
 @pytest.mark.parametrize("facts", GROUPS, ids=["v1", "v2"])
-def test_what_is_killed_from_now_on_is_told(tmp_path: Path, facts: tuple[str, ...]) -> None:
+def test_what_is_killed_from_now_on_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: tuple[str, ...]
+) -> None:
     counter = job(tmp_path, *facts)
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     kills = MemoryKills(tmp_path)
-    assert kills.told() == ""
+    assert kills.lately() == ""
     counter.write_text(counter.read_text().replace("oom_kill 2", "oom_kill 3"))
-    assert kills.told().startswith("memory ran out: all 0.0 GiB that the job may use on ")
-    assert "ask for more memory" in kills.told()
+    assert kills.lately().startswith("memory ran out: all 0.0 GiB that the job may use on ")
+    now = 1009.0
+    assert kills.lately()
+    now = 1010.0
+    assert kills.lately() == "", "whoever is killed now, it was something else"
+    counter.write_text("oom_kill 4\n")
+    assert kills.lately()
 
 
 def test_a_group_without_a_limit_may_be_that_of_others(tmp_path: Path) -> None:
@@ -51,7 +61,7 @@ def test_a_group_without_a_limit_may_be_that_of_others(tmp_path: Path) -> None:
     (counter.parents[1] / "memory.limit_in_bytes").unlink()
     kills = MemoryKills(tmp_path)
     counter.write_text("oom_kill 3\n")
-    assert kills.told() == ""
+    assert kills.lately() == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"oom_kill\n", b"oom_kill 1 2\n", b"\xff\n", None])
@@ -62,7 +72,7 @@ def test_what_cannot_be_read_is_nothing(tmp_path: Path, content: bytes | None) -
         counter.unlink()
     else:
         counter.write_bytes(content)
-    assert kills.told() == ""
+    assert kills.lately() == ""
 
 
 def test_a_service_that_was_killed_has_the_remedy(scene: Scene, in_child: InChild) -> None:
@@ -87,7 +97,7 @@ def test_a_session_whose_memory_ran_out_says_so(
 
     def kill_when_told(status: Status, event: dict[str, Any]) -> None:
         if event["event"] == "notice":
-            assert event["message"].startswith("memory ran out: ")
+            assert event["message"].startswith("memory ran out: ") and "; ask for more memory" in event["message"]
             os.kill(status.services["jupyter"].pid or 0, signal.SIGKILL)
 
     def then(running: Supervisor, status: Status) -> None:
