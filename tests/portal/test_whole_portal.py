@@ -187,7 +187,7 @@ def test_memory_that_runs_out_is_told_while_the_session_goes_on(portal: Portal) 
     portal.wait_for(r"Ready\b")
     with portal.connected():
         lab = Lab(portal.browser)
-        lab.open_notebook("Python 3")
+        lab.open_notebook("Python 3 (ipykernel)")
         lab.start_cell("x = b'1' * (3 << 30)")
         portal.wait_for("appears to have died")
     portal.wait_for("Note: memory ran out: all 2.0 GiB that the job may use on node0", WORDS_WITHIN)
