@@ -158,7 +158,9 @@ def _values(directory: Path, interface: Interface, port: int, base_url: str) -> 
         "default_url": "/lab" if interface == "lab" else "/tree",
         "extra_config": None,
         "allow_root": os.geteuid() == 0,
-        "certfile": None,
+        "certfile": "",
+        "keyfile": "",
+        "tiles": {},
     }
 
 
