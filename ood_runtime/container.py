@@ -15,6 +15,9 @@ from ood_runtime.service import Service
 PREFIXES = ("APPTAINERENV_", "SINGULARITYENV_")
 # With these of a user's own, the session would lose sight of its own processes.
 CLEANING = ("APPTAINER_CLEANENV", "SINGULARITY_CLEANENV")
+# Inside, Apptainer sets both to the places of what was bound, for a container in that one; SingularityCE sets the
+# second to the binds as they were asked for.
+BOUND = ("APPTAINER_BIND", "SINGULARITY_BIND")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r'[^,:"\\\r\n]+(:[^,:"\\\r\n]+(:r[ow])?)?')
 # SOURCE[:PLACE[:ro]]; a colon or a comma in a path cannot be written that way.

@@ -60,6 +60,7 @@ class RemoteWorker:
     for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that.
 
     ``container`` are the words that run a command in a container, the last of which is the image: ``java`` is in it.
+    With ``wholly_inside`` the session itself is in that image: what it has bound is bound as far as the node has it.
     """
 
     session_id: str
@@ -97,6 +98,7 @@ class RemoteWorker:
     boot_seconds: int = 300
     gone_seconds: int = 60
     container: tuple[str, ...] = ()
+    wholly_inside: bool = False
 
 
 def script(worker: RemoteWorker) -> str:
@@ -108,7 +110,7 @@ def script(worker: RemoteWorker) -> str:
     # Each node has its own.
     own = re.compile(_OURS)
     values["last_signal"] = "TERM" if worker.container else "KILL"
-    values |= {"prefixes": container.PREFIXES, "cleaning": container.CLEANING}
+    values |= {"prefixes": container.PREFIXES, "cleaning": container.CLEANING, "bound": container.BOUND}
     values["environment"] = {name: value for name, value in worker.environment.items() if not own.fullmatch(name)}
     return render("spark_remote_worker.sh.j2", **values)
 

@@ -233,6 +233,7 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         # Where no scheduler has given us the nodes, others may work there too.
         needed=_needed(image) if image else (software.java.executable, software.spark.home, software.python),
         container=image.words([context.directories.session]) if image else (),
+        wholly_inside=image is not None and context.container is None,
         interface="" if "/" in by_network else by_network,
         network=by_network if "/" in by_network else "",
         gpus=settings.gpu.enabled,

@@ -224,7 +224,7 @@ def test_a_history_that_is_killed_takes_its_java_with_it(over: Over) -> None:
 
 
 LOG = """{"Event":"SparkListenerLogStart","Spark Version":"4.0.0"}
-{"Event":"SparkListenerApplicationStart","App Name":"of ada","App ID":"app-1","Timestamp":1,"User":"ada"}
+{"Event":"SparkListenerApplicationStart","App Name":"of ada","App ID":"app-1","Timestamp":1767225600000,"User":"ada"}
 """
 ASK = """
 import sys, urllib.error, urllib.request

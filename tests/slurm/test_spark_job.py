@@ -20,9 +20,9 @@ pytestmark = [pytest.mark.root, pytest.mark.integration]
 SCRIPT = """umask 027
 ulimit -S -s 4096
 ulimit -n 3000
-export PATH=/opt/of-the-job:$PATH MODULESHOME=/usr/share/lmod/lmod MODULEPATH=$HOME/../modules
-export BLANKS=' two  words ' QUOTES='it"s '"'"'so'"'"' $HOME `id` \\' TEXT=$'one\\ntwo\\n' ÜMLAUT=no LATIN=$'\\xfc'
-exec {start}
+export PATH=/opt/of-the-job:$PATH MODULESHOME=/usr/share/lmod/lmod MODULEPATH=$PWD/../modules
+export BLANKS=' two  words ' QUOTES='it"s '"'"'so'"'"' $HOME `id` \\' TEXT=$'one\\ntwo\\n' LATIN=$'\\xfc'
+exec env ÜMLAUT=no {start}
 """
 EXPORTED = {
     "BLANKS": " two  words ",

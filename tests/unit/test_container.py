@@ -138,6 +138,18 @@ def test_workers_elsewhere_enter_the_same_image() -> None:
     assert "SINGULARITYENV_" in script and "SINGULARITYENV_" not in _without_container(files)
 
 
+def test_workers_of_a_session_wholly_inside_bind_what_their_node_has() -> None:
+    context = several_nodes.context()
+    inside = {**context.environment, "APPTAINER_CONTAINER": "/images/js.sif"}
+    for own, expected in (({"environment": inside}, True), ({"container": BOX}, False)):
+        files = {file.name: str(file.content) for file in workers(replace(context, **own)).files}
+        script = files["spark/remote-worker.sh"]
+        assert '/images/js.sif "$@"' in script
+        assert (
+            "\n        bind_what_is_here\n" in script
+        ) is expected  # what a user has bound by the settings has to be there
+
+
 def workers(context: Context) -> Part:
     return spark_workers.workers(context, compute(context.allocation.nodes, context.settings.spark))
 

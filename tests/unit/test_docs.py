@@ -17,7 +17,7 @@ from ood_runtime.settings import load
 from ood_runtime.settings.layers import keys
 from ood_runtime.settings.model import Settings
 from tests.support.needs import need
-from tools import reference
+from tools import port_table, reference
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
@@ -136,6 +136,11 @@ def test_the_reference_has_every_option() -> None:
 def test_the_table_of_settings_is_up_to_date() -> None:
     page = REFERENCE.read_text("utf-8")
     assert page == reference.up_to_date(page), "run python tools/reference.py"
+
+
+def test_the_table_of_ports_is_up_to_date() -> None:
+    page = port_table.PAGE.read_text("utf-8")
+    assert page == port_table.up_to_date(page), "run python tools/port_table.py"
 
 
 def test_the_table_of_settings_has_every_key() -> None:

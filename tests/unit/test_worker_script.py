@@ -109,8 +109,9 @@ def node(request: pytest.FixtureRequest, tmp_path: Path) -> Node:
         {"gate": False, "exclusive": False, "share_memory": True},
         {"gpus": True, "cores": 2, "memory_mib": 900, "interface": "ib*", "network": "10.0.0.0/8"},
         {"scratch": ("/a/$USER", "/b"), "local_dirs": ("/c c",), "needed": (Path("/d"),), "allotted": ((1, 2, 3),)},
+        {"container": ("apptainer", "exec", "/image"), "wholly_inside": True},
     ],
-    ids=["plain", "shared", "gpus", "places"],
+    ids=["plain", "shared", "gpus", "places", "inside"],
 )
 def test_shellcheck_likes_it(tmp_path: Path, values: Mapping[str, Any]) -> None:
     path = tmp_path / "worker.sh"
@@ -291,6 +292,21 @@ def test_the_first_good_place(node: Node) -> None:
 
 def test_no_good_place(node: Node) -> None:
     assert node.says("make_scratch /none ''").startswith("fail: no directory for scratch space can be used")
+
+
+def test_binds_that_this_node_has(node: Node) -> None:
+    (node.root / "a *").mkdir()
+    here, gone = node.root / "a *", node.root / "gone"
+    for binds, expected in {
+        f"{gone},{here},{here}:/x:ro,{gone}:{here}": f"{here},{here}:/x:ro",
+        f"{here}": f"{here}",
+        f"{gone}": "none",
+        "": "none",
+    }.items():
+        env = {"APPTAINER_BIND": binds, "SINGULARITY_BIND": str(here)}
+        look = "bind_what_is_here; printenv APPTAINER_BIND || echo none; printenv SINGULARITY_BIND"
+        assert node.says(look, env, wholly_inside=True).splitlines() == [expected, str(here)]
+    assert node.says("bind_what_is_here; printenv APPTAINER_BIND || echo none", wholly_inside=True) == "none"
 
 
 # --- the end in words ---
