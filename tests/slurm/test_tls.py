@@ -12,7 +12,7 @@ import pytest
 from ood_runtime import tls
 from tests.slurm.capture import Capture
 from tests.slurm.cluster import Cluster, ClusterSpec, NodeSize, slurm
-from tests.slurm.spark_jobs import NODES, SparkJob, spark
+from tests.slurm.spark_jobs import NODES, SRUN, SparkJob, spark
 from tests.support.session_of_two import Watcher
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
@@ -24,6 +24,8 @@ print(word, len(rows.groupByKey(8).flatMap(lambda group: list(group[1])[:50]).co
 
 
 LISTEN, LOOPBACK = "0A", ("0100007F", "0" * 24 + "01000000")  # in the kernel's tables, proc(5)
+# So that no executor, with its ports, is given back while they are looked at.
+PATIENT = "spark.executor.idle_seconds=900"
 
 
 @dataclass
@@ -44,7 +46,7 @@ def scene() -> Iterator[Scene]:
         Watcher() as watcher,
         Capture(cluster, *words) as capture,
     ):
-        session = spark(cluster, "tls.mode=self-signed", options=("--exclusive",))
+        session = spark(cluster, "tls.mode=self-signed", PATIENT, options=("--exclusive",))
         session.connection()
         with session.notebook(2) as run:
             assert run(NODES.format(tasks=16)) == " ".join(cluster.nodes)
@@ -87,10 +89,23 @@ def test_whatever_the_nodes_listen_on_shows_a_certificate_that_names_them(scene:
     assert len(refused) == 2 * 4 and all(answer.endswith("leads to https") for answer in refused), refused
 
 
+def test_what_srun_says_without_tls_has_no_secret_in_it(scene: Scene) -> None:
+    secrets_of_session = scene.spark.session.secrets()
+    found = scene.spark.pids(scene.spark.cluster.nodes[0], SRUN)
+    sent = [Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace") for pid in found]
+    assert len(secrets_of_session) >= 5 and sent and all("SLURM_JOB_ID=" in environment for environment in sent)
+    assert not [secret for secret in secrets_of_session for environment in sent if secret in environment]
+
+
 def listening(processes: dict[int, str]) -> dict[int, str]:
-    """The ports that these processes listen on, on whatever network, for others than their own node."""
+    """The ports that these processes listen on, on whatever network, for others than their own node.
+
+    Without srun's, where only Slurm's own daemons are answered: docs/security.md says what goes there.
+    """
     found = {}
     for pid, command in processes.items():
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "srun":
+            continue
         open_files = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
         for table in ("tcp", "tcp6"):
             for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
@@ -107,12 +122,19 @@ def shake(client: ssl.SSLContext, address: str, port: int, name: str) -> str:
         with socket.create_connection((address, port), 20) as plain, client.wrap_socket(plain, server_hostname=name):
             return ""
     except OSError as error:
-        with socket.create_connection((address, port), 20) as again:
-            again.sendall(b"GET /json/ HTTP/1.0\r\n\r\n")
-            answer = b"".join(iter(lambda: again.recv(4096), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        leads = b" 302 " in head.splitlines()[0] and b"\r\nLocation: https://" in head and not body
-        return "leads to https" if leads else f"{error}; {answer[:200]!r}"
+        head, _, body = say_hello(address, port).partition(b"\r\n\r\n")
+        leads = head.startswith(b"HTTP/1.1 302 ") and b"\r\nLocation: https://" in head and not body
+        return "leads to https" if leads else f"{error}; {head[:200]!r}"
+
+
+def say_hello(address: str, port: int) -> bytes:
+    """What a server answers to a question without TLS, or why that cannot be told."""
+    try:
+        with socket.create_connection((address, port), 20) as client:
+            client.sendall(b"GET /json/ HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(4096), b""))
+    except OSError as error:
+        return str(error).encode()
 
 
 def say_plainly(cluster: Cluster, word: str) -> None:
