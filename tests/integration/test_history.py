@@ -131,9 +131,9 @@ def test_status_shows_who_uses_what(over: Over) -> None:
     assert isinstance(workers, dict)
     assert isinstance(applications, list)
     (worker,) = workers["each"]
-    cores = worker["cores"]
+    cores = worker["cores"] // 2  # there are as many for another notebook
     assert (worker["cores_used"], worker["memory_used"], worker["memory"]) == (cores, 512 << 20, 1 << 30)
-    assert f"alive {cores}/{cores} 0.5/1.0 1\n" in text
+    assert f"alive {cores}/{2 * cores} 0.5/1.0 1\n" in text
     assert f" {APPLICATION} running {cores} " in text
     (application,) = applications
     assert (application["cores"], application["executor_memory"]) == (cores, 512 << 20)
@@ -224,7 +224,7 @@ def test_a_history_that_is_killed_takes_its_java_with_it(over: Over) -> None:
 
 
 LOG = """{"Event":"SparkListenerLogStart","Spark Version":"4.0.0"}
-{"Event":"SparkListenerApplicationStart","App Name":"of ada","App ID":"app-1","Timestamp":1,"User":"ada"}
+{"Event":"SparkListenerApplicationStart","App Name":"of ada","App ID":"app-1","Timestamp":1767225600000,"User":"ada"}
 """
 ASK = """
 import sys, urllib.error, urllib.request

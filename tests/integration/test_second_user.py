@@ -14,21 +14,21 @@ import pytest
 import requests
 import websocket
 
+from tests.security.answers import kind
+from tests.security.enemy import Found, problems
 from tests.support.accounts import Account, user_of_tests
 from tests.support.jupyter import url_of
 from tests.support.session_of_two import (
-    PORTS,
     PYTHON,
-    TOKEN,
     Scene,
     assert_nothing_shows,
     find_secrets,
     listening,
     properties,
-    refusal,
     session_of_two,
     stranger,
 )
+from tools.port_table import Hears
 
 pytestmark = [pytest.mark.root, pytest.mark.integration]
 
@@ -61,20 +61,24 @@ def test_tests_act_as_two_users_without_rights(mallory: Account) -> None:
 
 
 def test_every_port_is_known_and_refuses(scene: Scene, mallory: Account) -> None:
+    """On one node: all of Spark is on the loopback interface."""
     ports = listening(scene.pids())
-    answers = stranger(mallory, *[port for _, port, _ in ports], "/files/none", "/artifacts/../../../etc/passwd", "1_0")
-    measured: dict[str, list[str]] = {}
-    for kind, port, address in ports:
-        measured.setdefault(kind, []).append(refusal(answers[str(port)]))
-        assert address == "127.0.0.1" or kind == "jupyter_server.py", (kind, address)
-    assert {kind: sorted(found) for kind, found in measured.items()} == PORTS
-    assert not [port for _, port, _ in ports if port in (6066, 4040, 8080, 8081)]
+    names = ("/files/none", "/artifacts/../../../etc/passwd", "1_0")
+    answers = stranger(mallory, *[one.port for one in ports], *names)
+    found = [
+        Found("", one.port, one.address != "127.0.0.1", {one.pid: one.line}, kind(answers[str(one.port)]), tls=False)
+        for one in ports
+    ]
+    wrong, rows = problems(found, tls=False, release=(4, 3), nodes=1)
+    assert not wrong, "\n".join(wrong)
+    assert sum(rows.values()) == len(ports) and sorted(rows.values()) == [1] * 11 + [2], rows
+    assert not [one.port for one in ports if one.port in (6066, 4040, 8080, 8081)]
     assert '"aliveworkers" : 1' in scene.master()  # which is what a stranger did not get
 
 
 def test_a_warm_driver_that_waits_for_its_notebook(scene: Scene) -> None:
     """It had no context yet, so no port but that of py4j; then the first notebook took it."""
-    assert [refusal(answers) for answers in scene.waiting.values()] == [TOKEN]
+    assert [kind(answers) for answers in scene.waiting.values()] == [Hears.PY4J]
     logs = (scene.session.directory / "logs").glob("pyspark-driver-*.log")
     assert any("taken over by the kernel" in path.read_text() for path in logs)
 
@@ -89,7 +93,7 @@ def test_files_that_a_driver_serves(scene: Scene, mallory: Account) -> None:
 
 def test_the_debugger_opens_no_port(scene: Scene) -> None:
     """Those of debugpy let in every user of the node; a cell can import it all the same."""
-    before = {(kind, port) for kind, port, _ in listening(scene.pids())}
+    before = {one.port for one in listening(scene.pids())}
     channels = scene.client.channels(scene.kernel)
     arguments = {"seq": 1, "type": "request", "command": "initialize", "arguments": {"clientID": "x", "adapterID": ""}}
     header = {"msg_id": "debug", "msg_type": "debug_request", "session": "x", "username": "", "version": "5.3"}
@@ -99,7 +103,7 @@ def test_the_debugger_opens_no_port(scene: Scene) -> None:
         pass
     channels.close()
     assert scene.client.run(scene.kernel, "import debugpy; debugpy.listen.__name__").strip() == "'listen'"
-    assert {(kind, port) for kind, port, _ in listening(scene.pids())} - before == set()
+    assert {one.port for one in listening(scene.pids())} - before == set()
 
 
 def test_jupyter_without_the_password(scene: Scene) -> None:

@@ -111,7 +111,6 @@ def start(
         "HOME": str(directory),
         "XDG_CACHE_HOME": str(user.home / ".cache" / "ood-runtime-tests"),
         "PYTHONPATH": str(REPOSITORY),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     words = ["env", *(f"{name}={value}" for name, value in environment.items())]
     words += [sys.executable, "-m", "ood_runtime", "start", app, "--session-dir", f"{directory}/session", *arguments]

@@ -10,6 +10,7 @@ of a session that nobody uses; R in the same process: it is a child that reads a
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -57,22 +58,31 @@ class Session:
         command = [os.environ["R_HOME"] + "/bin/R", "--no-save", "--no-restore", "--no-echo"]
         pipe = subprocess.PIPE
         self._r = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
         if (suspended / "environment").exists():
             self.run(f"load({json.dumps(str(suspended / 'environment'))}, globalenv())")
 
     def run(self, code: str) -> str:
         """What R prints while it evaluates ``code``."""
-        assert self._r.stdin and self._r.stdout
+        assert self._r.stdin
         with self._lock:
             self._r.stdin.write(_EVALUATE.format(code=quote(code), end=_END.replace("\x01", "\\001")))
             self._r.stdin.flush()
-            lines = iter(self._r.stdout.readline, "")
-            output = []
-            for line in lines:
-                if _END in line:
+            output: list[str] = []
+            while _END not in (line := self._said.get()):
+                if not line:  # R has ended
+                    self._said.put(line)
                     break
                 output.append(line)
             return "".join(output).removesuffix("\n")
+
+    def _listen(self) -> None:
+        """Read all the time: what R has started, such as a JVM, must not wait until somebody gives R a line."""
+        assert self._r.stdout
+        for line in iter(self._r.stdout.readline, ""):
+            self._said.put(line)
+        self._said.put("")
 
     def serve(self, path: Path) -> NoReturn:
         """Answer each request with the output of its code."""

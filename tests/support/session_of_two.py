@@ -87,7 +87,7 @@ class Scene:
         """What the master says in its /json/ to who has the token."""
         key = next(secret for secret in properties(self.session).items() if secret[0].endswith("secretKey"))[1]
         token = ui_filter.authorization((4, 3), Secret(key)).reveal()
-        ports = [listener[1] for listener in listening(self.pids()) if "master" in listener[0]]
+        ports = [one.port for one in listening(self.pids()) if "/master.args" in one.line]
         for port in ports:
             try:
                 url = f"http://127.0.0.1:{port}/json/"
@@ -115,7 +115,7 @@ def session_of_two() -> Iterator[Scene]:
             client.close()
             assert session.stop() == 143
             assert_nothing_shows(scene)
-            assert find_secrets(scene, user_of_tests()) == ""
+            assert not (left := find_secrets(scene, user_of_tests())), left
 
 
 def stranger(mallory: Account, *words: object) -> dict[str, dict[str, str]]:
@@ -129,7 +129,7 @@ def stranger(mallory: Account, *words: object) -> dict[str, dict[str, str]]:
 
 def _driver_ports(session: RunningSession) -> list[int] | None:
     """The ports of drivers, as soon as there are any."""
-    return [port for kind, port, _ in listening(list(session.processes())) if kind == "driver.args"] or None
+    return [one.port for one in listening(list(session.processes())) if "/driver.args" in one.line] or None
 
 
 def _outside(session: RunningSession) -> tuple[Path, ...]:
@@ -155,9 +155,19 @@ def _secrets(session: RunningSession, client: JupyterClient, facts: dict[str, st
     return frozenset(found)
 
 
-def listening(pids: list[int]) -> list[tuple[str, int, str]]:
-    """Of these processes: what each listening TCP port belongs to, the port, the address."""
-    found = []
+@dataclass(frozen=True, order=True)
+class Listener:
+    """A TCP port that a process of the session listens on."""
+
+    pid: int
+    line: str
+    port: int
+    address: str
+
+
+def listening(pids: list[int]) -> list[Listener]:
+    """All of these processes."""
+    found = set()
     for pid in pids:
         try:
             process = psutil.Process(pid)
@@ -165,42 +175,8 @@ def listening(pids: list[int]) -> list[tuple[str, int, str]]:
             sockets = [s for s in process.net_connections("tcp") if s.status == psutil.CONN_LISTEN]
         except psutil.Error:
             continue
-        kind = next((word for word in PORTS if word in line), line)
-        found += [(kind, s.laddr.port, s.laddr.ip.removeprefix("::ffff:")) for s in sockets]
-    return sorted(set(found))
-
-
-# Every port of a session and how it refuses a stranger, by what the command line of its process contains.
-WEB, RPC, TOKEN, NOTHING = "web", "rpc", "token", "nothing"
-PORTS = {
-    "jupyter_server.py": [WEB],
-    "master.args": [RPC, WEB],
-    "worker.args": [RPC, WEB],
-    "driver.args": [RPC, RPC, TOKEN, WEB],  # the driver, its block manager, py4j
-    "CoarseGrainedExecutorBackend": [RPC],
-    "pyspark.daemon": [NOTHING],  # a worker that ends at a wrong secret
-    "pyspark_startup.py": [NOTHING, NOTHING],  # accumulators, and the output of programs started in cells
-}
-
-
-def refusal(answers: dict[str, str]) -> str:
-    """How a port that refuses every saying does it; the first answer that is no refusal."""
-    kinds = set()
-    for said, got in answers.items():
-        if got.startswith("HTTP/1.1 "):
-            status = int(got.split()[1])
-            kinds.add(WEB if status in (400, 401, 403, 404, 405) or (status == 302 and "/login" in got) else got)
-        elif len(got) > 9 and got[8] in "\x05\x08" and ("rpc" in said or "stream" in said or "challenge" in got):
-            kinds.add(RPC)  # a failure, and its stack trace
-        elif got.startswith("!") and not got.startswith("!y"):  # py4j's "yes"
-            kinds.add(TOKEN)
-        elif not got or got.startswith("\xff\0\0\0") or len(got) <= 4 or got[4:] == "\0\0\0\x03err":
-            # Silence, ZeroMQ's greeting, or the pid of a Python worker and its refusal.
-            kinds.add(NOTHING)
-        else:
-            kinds.add(f"{said}: {got!r}")
-    kinds = kinds - {NOTHING} or {NOTHING}
-    return kinds.pop() if len(kinds) == 1 else str(kinds)
+        found |= {Listener(pid, line, s.laddr.port, s.laddr.ip.removeprefix("::ffff:")) for s in sockets}
+    return sorted(found)
 
 
 def find_secrets(scene: Scene, who: Account) -> str:
