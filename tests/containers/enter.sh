@@ -23,6 +23,8 @@ done
 for file in group hosts passwd resolv.conf; do
     mount --bind "$(readlink -f "/etc/$file")" "$root/etc/$file"
 done
+# Of /usr and /etc, what is to be seen under its own name: that is where programs on this machine look for it, too.
+while read -r place; do mount --bind "$place" "$root$place"; done <"$root/nodes/own"
 # Closed to users on a bare machine; every distribution opens it.
 if [ -e "$root/nodes/fuse" ]; then mount --bind "$root/nodes/fuse" "$root/dev/fuse"; fi
 cd "$root"

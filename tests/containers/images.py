@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,12 @@ from tests.support.needs import missing, need
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SINGULARITY = REPOSITORY / "singularity"
+_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+# What docs/containers.md tells to bind, as Debian has it
+OF_SLURM = (
+    *("/usr/bin/srun", "/usr/bin/scontrol", f"{_LIBRARIES}/slurm-wlm", "/etc/slurm"),
+    f"{_LIBRARIES}/libmunge.so.2",
+)
 BUILT_WITHIN = 1200.0  # seconds, on a slow network
 _SITE_PACKAGES = "/opt/ood-runtime/lib/python3.13/site-packages"
 # What sites and machines need to reach their registries; it comes in by the build argument `site`.
@@ -65,6 +71,7 @@ def apptainer() -> Apptainer:
         done = subprocess.run([HERE / "root.sh", root, user.name], capture_output=True, text=True, check=False)
         if done.returncode:
             missing(f"needs Apptainer: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    _show(root, OF_SLURM)
     enter = cache() / "enter.sh"  # the tree of the tests is closed to nobody, but goes away
     shutil.copy(HERE / "enter.sh", enter)
     program = cache() / "bin" / "apptainer"
@@ -73,6 +80,18 @@ def apptainer() -> Apptainer:
     program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     program.chmod(0o755)
     return Apptainer(program, (str(enter), str(root), *become, "apptainer"))
+
+
+def _show(root: Path, places: Sequence[str]) -> None:
+    """Make what this machine has of these places of /usr and /etc be seen in the other Debian: see enter.sh."""
+    own = [place for place in places if Path(place).exists()]
+    for place in own:
+        point = root / place[1:]
+        if Path(place).is_dir():
+            point.mkdir(parents=True, exist_ok=True)
+        elif not point.exists():
+            point.touch()
+    (root / "nodes" / "own").write_text("".join(f"{place}\n" for place in own))
 
 
 def image(runtime: Apptainer, name: str, *arguments: str, more: str = "") -> Path:
