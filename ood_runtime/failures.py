@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ood_runtime import logs
 from ood_runtime.errors import NotReadyError, ServiceDiedError
+from ood_runtime.memory_kills import REMEDY
 from ood_runtime.service import Check, Service
 
 
@@ -26,22 +27,27 @@ def hopeless(root: Path, check: Check, reason: str) -> ServiceDiedError:
     )
 
 
-def died(root: Path, service: Service, status: int) -> ServiceDiedError:
-    """``service`` of the session in ``root`` ended with ``status``, which nobody had asked for."""
+def died(root: Path, service: Service, status: int, memory: str = "") -> ServiceDiedError:
+    """``service`` of the session in ``root`` ended with ``status``, which nobody had asked for.
+
+    ``memory`` is what is known of memory that ran out.
+    """
+    how = f"signal SIGKILL: {memory}" if _killed(status) and memory else describe(status)
     return ServiceDiedError(
-        f"{service.name} ended with {describe(status)}" + _last_lines(root, service),
+        f"{service.name} ended with {how}" + _last_lines(root, service),
         log=str(root / service.log),
-        remedy="look at the log; `ood-runtime doctor` checks this node",
+        remedy=REMEDY if _killed(status) else "look at the log; `ood-runtime doctor` checks this node",
     )
 
 
 def describe(status: int) -> str:
-    """An exit status in words."""
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name
-    hint = " (the kernel does this when memory runs out)" if -status == signal.SIGKILL else ""
-    return f"signal {name}{hint}"
+    """An exit status in words; a negative one is a signal, and 128 and more what a shell makes of one."""
+    hint = " (killed: the kernel does this when memory runs out)" if _killed(status) else ""
+    return f"exit status {status}{hint}" if status >= 0 else f"signal {signal.Signals(-status).name}{hint}"
+
+
+def _killed(status: int) -> bool:
+    return status in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 def _last_lines(root: Path, service: Service | Check) -> str:

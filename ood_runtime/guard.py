@@ -91,7 +91,7 @@ def _forward_signals(child: int) -> None:
 def _clear_up(directory: str, identifier: str, number: int) -> None:
     """The supervisor was killed: end what it started, and leave nothing secret."""
     # Loaded only now: the guard waits for days, and should be as small as can be.
-    from ood_runtime import processes, session, status  # noqa: PLC0415
+    from ood_runtime import failures, processes, session, status  # noqa: PLC0415
     from ood_runtime.errors import ServiceDiedError, SessionError  # noqa: PLC0415
 
     root = Path(directory)
@@ -106,9 +106,8 @@ def _clear_up(directory: str, identifier: str, number: int) -> None:
     # The kernel has asked these to end: see spawn.py.
     processes.await_end(launchers, _REMOTE_SECONDS)
     processes.end(everything, seconds=5)
-    name = signal.Signals(number).name
     error = ServiceDiedError(
-        f"the supervisor of this session was ended by {name}",
+        f"the supervisor of this session ended with {failures.describe(-number)}",
         remedy="see the job's memory limit, and who or what sent the signal",
     )
     with contextlib.suppress(SessionError, OSError):  # another session has begun there, or the disk is gone

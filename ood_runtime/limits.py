@@ -33,7 +33,7 @@ def here(root: Path = Path("/"), *, exclusive: bool = True) -> Limits:
     cpus = float(len(os.sched_getaffinity(0)))
     memory = psutil.virtual_memory()
     limits = [memory.total] if exclusive else [memory.available]
-    for controller, directory in _groups(root):
+    for controller, directory in groups(root):
         if controller in ("", "cpu"):
             cpus = min(cpus, _quota(directory))
         if controller in ("", "memory"):
@@ -47,7 +47,7 @@ def umask() -> int:
     return next((int(words[1], 8) for words in lines if words[:1] == ["Umask:"]), 0o077)
 
 
-def _groups(root: Path) -> Iterator[tuple[str, Path]]:
+def groups(root: Path) -> Iterator[tuple[str, Path]]:
     """Controller ("" for version 2) and directory of each control group that this process is in."""
     mounts = _mounts(root)
     for line in _lines(root / "proc/self/cgroup"):

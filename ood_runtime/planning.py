@@ -3,6 +3,7 @@
 Needs libraries that take memory: the process that stays for the whole session has them in a child (``planner``).
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from ood_runtime.apps import App
 from ood_runtime.container import Container
 from ood_runtime.context import Context, Software
 from ood_runtime.environment_software import Provided
-from ood_runtime.errors import find_all
+from ood_runtime.errors import SettingsError, find_all
 from ood_runtime.launchers import Launcher
 from ood_runtime.plan import Directories, Grant, Outline, Place, Plan
 from ood_runtime.request import Request
@@ -98,6 +99,7 @@ def prepare(request: Request) -> Prepared:
         lambda: given.append(_given(values, request.environment)),
     )
     where, (base, notices), (provided, software, inside) = places[0], bases[0], found[0]
+    _check_directory(values.jupyter.root_dir if software.jupyter else None)
     local, unusable = scratch.more(disks.local_dirs if software.spark else [], request.environment)
     if software.spark or values.kernels.mpi.enabled:
         where = replace(where, cluster=place.cluster_address(values.spark.network, allocation.nodes, where.address))
@@ -133,6 +135,15 @@ def _find(app: App, values: Settings, environment: Mapping[str, str], allocation
         return _Found(provided, app.find(provided.settings, provided.environment), None)
     found = container_software.find(values, provided.environment, allocation)
     return _Found(provided, container_software.ask(found, app.name, values, provided.environment), found)
+
+
+def _check_directory(root: Path | None) -> None:
+    """Raise SettingsError where people would find themselves in another directory than the one they have asked for."""
+    if root and not os.path.isdir(root):  # noqa: PTH112  (Path raises where a name is too long, or rights are missing)
+        raise SettingsError(
+            f"jupyter.root_dir: {root} is no directory that you can use on this node",
+            remedy="name one that is there, or leave it out for your home directory",
+        )
 
 
 def _entered(context: Context, plan: Plan) -> tuple[Service, ...]:

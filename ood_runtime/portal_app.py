@@ -29,6 +29,7 @@ _FILES = (
     "template/script.sh",
     "template/after.sh",
     "template/settings.yml.erb",
+    "tests/test_app.rb",
 )
 _ONLY_SPARK = ("form.js",)
 _EXECUTABLE = ("template/script.sh",)

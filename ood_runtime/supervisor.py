@@ -13,6 +13,7 @@ from types import TracebackType
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.checks import Checks
 from ood_runtime.gate import open_wide
+from ood_runtime.memory_kills import REMEDY, MemoryKills
 from ood_runtime.plan import Plan
 from ood_runtime.running import Running
 from ood_runtime.service import Answer
@@ -63,6 +64,7 @@ class Supervisor:
         self._checks = Checks((), session.root, status)
         self._spared = spared
         self._lives_with = {(pid, processes.started_at(pid)): what for pid, what in (lives_with or {}).items()}
+        self._memory = MemoryKills()
         self._published = False
         self._next_tick = 0.0
 
@@ -228,11 +230,16 @@ class Supervisor:
         if SIGNALS.woken or time.monotonic() >= self._next_tick:
             SIGNALS.woken = False
             self._next_tick = time.monotonic() + _TICK_SECONDS
-            if SIGNALS.stop_asked or stop_asked(self._session.root):
-                raise EndAskedError("ood-runtime stop", 0)
-            for (pid, began), what in self._lives_with.items():
-                if processes.started_at(pid) != began:
-                    raise EndAskedError(f"{what} has ended", 0)
+            self._tick()
+
+    def _tick(self) -> None:
+        if told := self._memory.lately():
+            self.notice(f"{told}; {REMEDY}")
+        if SIGNALS.stop_asked or stop_asked(self._session.root):
+            raise EndAskedError("ood-runtime stop", 0)
+        for (pid, began), what in self._lives_with.items():
+            if processes.started_at(pid) != began:
+                raise EndAskedError(f"{what} has ended", 0)
 
     def _ended(self, running: Running, status: int) -> None:
         """A service's process has ended: start it again, do without it, or end the session."""
@@ -258,7 +265,7 @@ class Supervisor:
         if self._published and running.restarts < service.restarts:
             self._restart_later(running, status)
         elif service.essential or not (self._published or service.remote):
-            raise failures.died(self._session.root, service, status)
+            raise failures.died(self._session.root, service, status, self._memory.lately())
         else:
             running.given_up = True
             self._status.service(service.name, "failed", pid=None, detail=failures.describe(status))

@@ -30,11 +30,18 @@ from ood_runtime.signals import heard
     "directory", type=click.Path(path_type=Path), default=Path(), envvar="OOD_RUNTIME_SESSION_DIR", metavar="[DIR]"
 )
 @options.settings()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Listen there. Not set: on any free port.")
-@click.option("--portal", is_flag=True, help="Let it be opened through the portal, as sessions of this node are.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, metavar="PORT", help="Listen there. Not set: on any free port."
+)
+@click.option(
+    "--portal",
+    is_flag=True,
+    help="Let it be opened through the portal, on a node that the portal reaches. Not set: on this machine only.",
+)
 @click.option(
     "--secret-file",
     type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="Write address and secret there, for the owner only, instead of showing them; removed at the end.",
 )
 def command(

@@ -12,17 +12,38 @@ from ood_runtime.portal_app import SCHEDULERS, Answers, AppFile, files
 @click.command("init")
 @click.argument("app")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--cluster", help="The cluster's name in the portal: that of its file in clusters.d.")
-@click.option("--scheduler", type=click.Choice(SCHEDULERS), help="The cluster's scheduler. [default: slurm]")
-@click.option("--spark-module", help="The environment module that has Spark.")
-@click.option("--module", "modules", multiple=True, help="An environment module that the job loads; may be repeated.")
-@click.option("--command", "tool", help="The jupyter-lab, jupyter-notebook or rserver to start, where PATH has none.")
-@click.option("--portal", help="The portal's address, as in https://HOST, where no site file has portal.origin.")
-@click.option("--program", default="ood-runtime", show_default=True, help="ood-runtime, as the job finds it.")
+@click.option("--cluster", metavar="NAME", help="The cluster's name in the portal: that of its file in clusters.d.")
 @click.option(
-    "--parallel-environment", default="mpi", show_default=True, help="Grid Engine's, with control_slaves TRUE."
+    "--scheduler", type=click.Choice(SCHEDULERS), help="The cluster's scheduler; slurm where nobody can be asked."
 )
-@click.option("--title", default="", help="The app's name in the portal's menu.")
+@click.option("--spark-module", metavar="NAME", help="The environment module that has Spark.")
+@click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="NAME",
+    help="An environment module that the job loads; may be repeated.",
+)
+@click.option(
+    "--command",
+    "tool",
+    metavar="PATH",
+    help="The jupyter-lab, jupyter-notebook or rserver to start, where PATH has none.",
+)
+@click.option(
+    "--portal", metavar="URL", help="The portal's address, as in https://HOST, where no site file has portal.origin."
+)
+@click.option(
+    "--program", default="ood-runtime", show_default=True, metavar="PATH", help="ood-runtime, as the job finds it."
+)
+@click.option(
+    "--parallel-environment",
+    default="mpi",
+    show_default=True,
+    metavar="NAME",
+    help="Grid Engine's, with control_slaves TRUE.",
+)
+@click.option("--title", default="", metavar="TEXT", help="The app's name in the portal's menu.")
 @click.option("--force", is_flag=True, help="Write files again that are different by now.")
 def command(
     app: str,

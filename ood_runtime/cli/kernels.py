@@ -23,6 +23,7 @@ from ood_runtime.settings import load
 
 Item = TypeVar("Item")
 
+_OF_A_SESSION = "For the session that lives there. Default: $OOD_RUNTIME_SESSION_DIR."
 _SAYS = {
     "written": ("+", "green", ""),
     "unchanged": ("=", None, ""),
@@ -48,7 +49,7 @@ def _place() -> Decorator:
             metavar="DIR",
             help="For everybody: below DIR/share/jupyter, as in /usr/local or where Jupyter is installed.",
         )(function)
-        return options.session_directory(default_here=False)(function)
+        return options.session_directory(default_here=False, what=_OF_A_SESSION)(function)
 
     return decorate
 

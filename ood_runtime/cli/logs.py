@@ -15,7 +15,13 @@ from ood_runtime.errors import SessionError
 @options.session_directory(default_here=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until the session ends.")
 @click.option(
-    "-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="Lines of each log to begin with."
+    "-n",
+    "--lines",
+    default=20,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Lines of each log to begin with.",
 )
 def command(name: str | None, session_dir: Path, follow: bool, lines: int) -> None:
     """Show the session's logs, or only that of the service NAME."""

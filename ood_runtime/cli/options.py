@@ -12,8 +12,18 @@ from ood_runtime.request import Request
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def session_directory(*, default_here: bool) -> Decorator:
-    """``--session-dir``: for commands about a session, by default $OOD_RUNTIME_SESSION_DIR or the current directory."""
+_HERE = "The session's directory. Default: $OOD_RUNTIME_SESSION_DIR, else the current one."
+_OF_THE_JOB = (
+    "Where the session lives. Default: the job's directory: the current one, or where the job was submitted for "
+    "schedulers that start jobs in the home directory."
+)
+
+
+def session_directory(*, default_here: bool, what: str = _OF_THE_JOB) -> Decorator:
+    """``--session-dir``: for commands about a session, by default $OOD_RUNTIME_SESSION_DIR or the current directory.
+
+    ``what`` it is for other commands.
+    """
     return click.option(
         "--session-dir",
         "session_dir",
@@ -21,7 +31,7 @@ def session_directory(*, default_here: bool) -> Decorator:
         envvar="OOD_RUNTIME_SESSION_DIR" if default_here else None,
         default=Path() if default_here else None,
         callback=lambda ctx, parameter, value: Path(os.path.abspath(value)) if value is not None else None,  # noqa: PTH100
-        help="The session's directory." + (" Default: the current one." if default_here else ""),
+        help=_HERE if default_here else what,
     )
 
 
@@ -33,12 +43,16 @@ def starter() -> Decorator:
             "--timeout",
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="Give up after so many seconds. Not set: only when the session has ended.",
+            help="Give up after so many seconds, with exit status 4; also how long to wait for a session to begin. "
+            "Not set: only when the session has ended.",
         )(function)
         return click.option(
             "--pid",
             type=click.IntRange(min=1),
-            help="The process that starts the session ($SCRIPT_PID in the portal's job script): its end is the end.",
+            metavar="PID",
+            help="The process that starts the session ($SCRIPT_PID in the portal's job script): there may be none yet, "
+            "and its end, or the session's, is an error at once, with the reason and the session's exit status. "
+            "Without it there must be a session already.",
         )(function)
 
     return decorate

@@ -21,7 +21,13 @@ from ood_runtime.secret import MASK, Secret
 @options.session_directory(default_here=False)
 @options.settings()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--write", "target", type=click.Path(path_type=Path), help="Also write the files into this directory.")
+@click.option(
+    "--write",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Also write the files, secrets masked, into a new directory.",
+)
 def command(
     app: str,
     session_dir: Path | None,

@@ -16,7 +16,7 @@ from ood_runtime.errors import OodRuntimeError, SettingsError
 @click.argument("app")
 @options.session_directory(default_here=False)
 @options.settings()
-@click.option("--launcher", help="The scheduler's launcher to use, instead of the one that is detected.")
+@click.option("--launcher", metavar="NAME", help="As --set launcher=NAME. Not set: found from the job's environment.")
 @click.option("--allow-root", is_flag=True, help="Run as root: for a demonstration in a container, or a test.")
 def command(
     app: str,

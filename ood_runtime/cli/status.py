@@ -30,7 +30,7 @@ _WIDE = 1 << 16  # columns, where no terminal has an edge
 
 @click.command("status")
 @options.session_directory(default_here=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: status.json, and kernels that have failed.")
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until the session ends.")
 def command(session_dir: Path, as_json: bool, watch: bool) -> None:
     """Show what runs where, and how far a start has come."""

@@ -14,7 +14,9 @@ from ood_runtime.signals import STOP_SIGNAL
 
 @click.command("stop")
 @options.session_directory(default_here=True)
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait until it is gone.")
+@click.option(
+    "--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long to wait until it is gone."
+)
 def command(session_dir: Path, timeout: float) -> None:
     """End the session of this directory and wait until it is gone.
 

@@ -68,14 +68,20 @@ class Lab:
 
         What the code or the kernel prints before is not part of it.
         """
+        self.start_cell(code)
+        return self._value()
+
+    def start_cell(self, code: str) -> None:
+        """The same for what never has a value."""
         self._browser.find_elements(By.CSS_SELECTOR, f"{CELL} .cm-content")[-1].click()
         ActionChains(self._browser).send_keys(code).perform()
-        return self._run_selected()
+        self._run_selected()
 
     def run_first_cell_again(self) -> str:
         """Run the first cell again, which clears what it printed the first time; its value."""
         self._find(f"{CELL} .cm-content").click()
-        return self._run_selected()
+        self._run_selected()
+        return self._value()
 
     def save_screenshot(self, name: str) -> None:
         """Save the notebook without what stands around it as NAME.png in $OOD_SCREENSHOTS."""
@@ -87,9 +93,11 @@ class Lab:
             self._until_gone(NOTICE)
         self._browser.save_screenshot(str(Path(os.environ["OOD_SCREENSHOTS"]) / f"{name}.png"))
 
-    def _run_selected(self) -> str:
+    def _run_selected(self) -> None:
         self._press(Keys.SHIFT, Keys.ENTER)
         self._runs += 1
+
+    def _value(self) -> str:
         # The number in front of a value is that of the run.
         prompt = f'div[contains(@class, "jp-OutputPrompt") and normalize-space() = "[{self._runs}]:"]'
         value = f'//{prompt}/../div[contains(@class, "jp-OutputArea-output")]'

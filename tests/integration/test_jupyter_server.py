@@ -120,7 +120,8 @@ def start(short_tmp: Path, home: Path) -> Iterator[Start]:
         given = _values(short_tmp, interface, port, base_url) | values
         config, script = short_tmp / "jupyter_config.py", short_tmp / "jupyter_server.py"
         config.write_text(render("jupyter_config.py.j2", **given))
-        script.write_text(render("jupyter_server.py.j2", config=str(config), interface=interface, lazy_imports=True))
+        started: dict[str, object] = {"interface": interface, "lazy_imports": True, "pages": None}
+        script.write_text(render("jupyter_server.py.j2", config=str(config), **started))
         for name in ("runtime", "root"):
             (short_tmp / name).mkdir(mode=0o700, exist_ok=True)
         command: list[str] = (
@@ -158,7 +159,9 @@ def _values(directory: Path, interface: Interface, port: int, base_url: str) -> 
         "default_url": "/lab" if interface == "lab" else "/tree",
         "extra_config": None,
         "allow_root": os.geteuid() == 0,
-        "certfile": None,
+        "certfile": "",
+        "keyfile": "",
+        "tiles": {},
     }
 
 

@@ -1,5 +1,6 @@
 """What reaches the job and its scheduler from an app that ``ood-runtime init`` wrote, whatever people type."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,36 @@ def test_what_was_typed_reaches_the_session_as_text(apps: dict[str, Path], tmp_p
         assert "PWNED" not in shell
         assert "alert" not in shell
         assert (root / "script.sh").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_no_field_reaches_what_it_is_not_for(apps: dict[str, Path], tmp_path: Path, app: str) -> None:
+    """Whatever is in a field: refused by its name, or text for the session, which tells the setting's place."""
+    fields = yaml.safe_load((apps[app] / "form.yml").read_text())["form"]
+    typed = [(field, value) for field in fields for value in HOSTILE]
+    roots = [tmp_path / str(number) for number in range(len(typed))]
+    asked = [{"what": "submit", "app": apps[app], "root": tmp_path, "fields": GOOD}]
+    for root, (field, value) in zip(roots, typed, strict=True):
+        root.mkdir()
+        common = {"app": apps[app], "root": root, "fields": {**GOOD, field: value}}
+        asked += [{"what": "submit", **common}, {"what": "stage", **common}]
+    plain, *answers = render(*asked)
+    refused, loaded, told = 0, 0, 0
+    for root, (field, value), submitted, staged in zip(roots, typed, answers[::2], answers[1::2], strict=True):
+        errors = [error for error in (submitted.get("error"), staged.get("error")) if error]
+        if errors:
+            assert all(error.startswith(f"ArgumentError: {field}: ") for error in errors), (value, errors)
+            refused += 1
+            continue
+        assert submitted == plain, (field, value)
+        assert not any("PWNED" in path.read_text() for path in root.glob("*.sh"))
+        try:
+            _load(root)
+            loaded += 1
+        except SettingsError as error:
+            assert re.match(r".*/settings\.yml:\d+: (jupyter|rstudio|spark)\.", error.what), (field, value, error.what)
+            told += 1
+    assert min(refused, loaded, told) > 5
 
 
 def test_modules_that_are_none_are_refused_before_anything_is_submitted(apps: dict[str, Path], root: Path) -> None:

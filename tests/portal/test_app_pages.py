@@ -237,8 +237,22 @@ ENDS: list[tuple[str | None, dict[str, Any], str, str]] = [
         "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch\n",
         "more memory than it had asked for",
     ),
+    (
+        "ended",
+        {"message": "ended: signal SIGTERM"},
+        "Job 7 exceeded memory limit (2 > 1), being killed\n",
+        "more memory",
+    ),
+    ("ready", {}, "=>> PBS: job killed: pvmem 2kb exceeded limit 1kb\n", "more memory than it had asked for"),
+    (
+        "ended",
+        {"message": "ended: signal SIGTERM", "notices": ["memory ran out"]},
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch\n",
+        "somebody cancelled it.\nNote: memory ran out\n",
+    ),
     ("ready", {}, "slurmstepd: error: *** JOB 7 ON n CANCELLED AT X ***\n", "The job was cancelled."),
-    ("starting", {}, "", "killed before it could say why"),
+    ("starting", {}, "", "killed before it could say why, perhaps for lack of memory"),
+    ("ready", {}, "", "What to do: ask for more memory"),
     (None, {}, "x\nood-runtime: no Jupyter\n  what to do: module load jupyter\n", "ood-runtime: no Jupyter"),
     (None, {}, "", "ended before it had begun"),
 ]

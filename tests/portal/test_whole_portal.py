@@ -130,7 +130,9 @@ def test_deleted_while_it_starts(portal: Portal) -> None:
     assert not (portal.root() / "connection.yml").exists()
 
 
-def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> None:
+def test_a_value_that_makes_no_sense_is_refused_and_never_run(portal: Portal) -> None:
+    planted = portal.data / "planted"  # the portal's and the job's user can write there
+    hostile = f"/'\"; touch {planted}; $(touch {planted}) `touch {planted}` <b>x</b> %> #"
     portal.open_form("jupyter-spark")
     portal.fill(extra_modules="$(touch /tmp/x)")
     portal.press("#launch")
@@ -144,6 +146,11 @@ def test_a_value_that_makes_no_sense_is_refused_by_the_form(portal: Portal) -> N
     portal.fill(spark_conf="spark.authenticate false")
     portal.press("#launch")
     assert "settings.yml" in portal.wait_for("spark.authenticate secures the cluster")
+    portal.open_form("jupyter")
+    portal.fill(working_dir=hostile)
+    portal.press("#launch")
+    portal.wait_for(re.escape(f"jupyter.root_dir: {hostile} is no directory"))
+    assert not planted.exists()
 
 
 def test_a_session_that_cannot_start_says_why_soon(portal: Portal) -> None:
@@ -170,6 +177,23 @@ def test_a_node_that_is_lost_is_missed_soon(portal: Portal) -> None:
     finally:
         portal.cluster.machines.on("node02")
         portal.cluster.wait_for_state("node02", "idle")
+
+
+def test_memory_that_runs_out_is_told_while_the_session_goes_on(portal: Portal) -> None:
+    """The kernel kills whoever has taken most: the notebook's kernel, not the server."""
+    portal.open_form("jupyter")
+    portal.fill(memory="2")
+    portal.press("#launch")
+    portal.wait_for(r"Ready\b")
+    with portal.connected():
+        lab = Lab(portal.browser)
+        lab.open_notebook("Python 3 (ipykernel)")
+        lab.start_cell("x = b'1' * (3 << 30)")
+        portal.wait_for("appears to have died")
+    portal.wait_for("Note: memory ran out: all 2.0 GiB that the job may use on node0", WORDS_WITHIN)
+    assert "Ready" in portal.text()
+    portal.press(".card button.delete")
+    assert "Note: memory ran out" in portal.wait_for("The job was ended from outside")
 
 
 def _seconds_since_the_end(portal: Portal) -> float:

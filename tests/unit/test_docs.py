@@ -123,6 +123,7 @@ def test_the_pages_show_every_command() -> None:
 
 
 def test_the_reference_has_every_option() -> None:
+    """As it is typed, whoever makes the table."""
     text = REFERENCE.read_text("utf-8")
     context = click.Context(group)
     for name in COMMANDS:
@@ -133,9 +134,33 @@ def test_the_reference_has_every_option() -> None:
             assert not option.startswith("-") or f"`{option}" in text, f"{name} {option}"
 
 
-def test_the_table_of_settings_is_up_to_date() -> None:
+def test_the_tables_of_the_reference_are_up_to_date() -> None:
     page = REFERENCE.read_text("utf-8")
     assert page == reference.up_to_date(page), "run python tools/reference.py"
+
+
+def test_the_reference_has_every_file_that_is_planned_and_says_which_are_secret() -> None:
+    """By its name, or by that of its directory; N stands for a number."""
+    rows = [line for line in REFERENCE.read_text("utf-8").splitlines() if line.startswith("| `")]
+    planned = {
+        (re.sub(r"-\d+\.", "-N.", name), bool(secret))
+        for plan in (REPOSITORY / "tests" / "golden" / "expected").glob("*/plan.txt")
+        for name, secret in re.findall(r"^file (\S+)( secret)?", plan.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(planned) > 50
+    for name, secret in planned:
+        own = [row for row in rows if f"`{name}`" in row.split(" | ")[0]]
+        above = [row for row in rows for one in Path(name).parents if f"`{one}/`" in row.split(" | ")[0]]
+        assert own or above, f"{name} is missing"
+        assert not secret or any("secret" in row for row in own), f"{name}: does not say that it is secret"
+
+
+def test_the_reference_has_every_key_of_a_connection() -> None:
+    described = REFERENCE.read_text("utf-8").partition("### connection.yml")[2].partition("###")[0]
+    plans = [plan.read_text("utf-8") for plan in (REPOSITORY / "tests" / "golden" / "expected").glob("*/plan.txt")]
+    found = {key for plan in plans for key in re.findall(r"^(\w+): ", plan.partition("\nconnection.yml:\n")[2], re.M)}
+    assert len(found) > 8
+    assert [key for key in sorted(found) if f"| `{key}` |" not in described] == []
 
 
 def test_the_table_of_ports_is_up_to_date() -> None:

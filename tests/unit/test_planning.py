@@ -153,6 +153,17 @@ def test_a_plan_knows_how_to_run_a_script_elsewhere(app: SmallApp, tmp_path: Pat
     assert {"n2", "n3"} == {launch.argv[-2] for launch in (one, other)}
 
 
+@pytest.mark.parametrize("name", ["gone", "a file", "x" * 300, "$(id)"])
+def test_a_working_directory_that_is_not_there_is_told(app: SmallApp, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a file").touch()
+    jupyter: Any = SimpleNamespace()
+    app.software = replace(app.software, jupyter=jupyter)
+    with pytest.raises(SettingsError, match=r"jupyter\.root_dir: .* is no directory"):
+        prepare(request(f"jupyter.root_dir={tmp_path / name}"))
+    app.software = replace(app.software, jupyter=None)
+    prepare(request(f"jupyter.root_dir={tmp_path / name}"))
+
+
 def test_a_plan_has_the_jobs_own_umask(app: SmallApp) -> None:
     before = os.umask(0o027)
     try:
