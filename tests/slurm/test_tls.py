@@ -24,8 +24,8 @@ print(word, len(rows.groupByKey(8).flatMap(lambda group: list(group[1])[:50]).co
 
 
 LISTEN, LOOPBACK = "0A", ("0100007F", "0" * 24 + "01000000")  # in the kernel's tables, proc(5)
-# So that no executor, with its ports, is given back while they are looked at.
-PATIENT = "spark.executor.idle_seconds=900"
+# One executor on each node, which stays: else they come and go, with their ports, while these are looked at.
+STEADY = "spark.sharing=one"
 
 
 @dataclass
@@ -46,7 +46,7 @@ def scene() -> Iterator[Scene]:
         Watcher() as watcher,
         Capture(cluster, *words) as capture,
     ):
-        session = spark(cluster, "tls.mode=self-signed", PATIENT, options=("--exclusive",))
+        session = spark(cluster, "tls.mode=self-signed", STEADY, options=("--exclusive",))
         session.connection()
         with session.notebook(2) as run:
             assert run(NODES.format(tasks=16)) == " ".join(cluster.nodes)
