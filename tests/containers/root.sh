@@ -11,7 +11,7 @@ trap 'rm -rf --one-file-system "$building"' EXIT
 # What mirrors answer depends on none of this machine's sources; sid's lists may be older than they say they are good for.
 debootstrap --variant=minbase \
     --include=apptainer,ca-certificates,debootstrap,fakeroot,fuse-overlayfs,squashfs-tools,squashfuse,uidmap \
-    sid "$building" "${OOD_TEST_DEBIAN_MIRROR:-http://deb.debian.org/debian}"
+    sid "$building" ${OOD_TEST_DEBIAN_MIRROR:+"$OOD_TEST_DEBIAN_MIRROR"}
 
 # Where enter.sh puts what is this machine's.
 for place in /* /var/cache /var/lib/ood-runtime-tests /var/tmp; do
