@@ -34,10 +34,11 @@ def _one(said: str, got: str) -> str:
         (len(got) > 9 and got[8] in _FAILURES and said.startswith(("rpc", "stream")), Hears.FAILURE),
         (got.startswith("!") and not got.startswith("!y"), Hears.PY4J),  # "yes"
         (_UNAUTHENTICATED in got, Hears.GRPC),
+        # First: the last byte of its process number may be that of a frame.
+        (len(got) == 4 or got[4:] == "\0\0\0\x03err", Hears.WORKER),
         # A frame of HTTP/2 for who does not speak it: that there is such a server, no more.
         (got.startswith("\0\0") and got[3:4] in ("\x04", "\x07"), _HTTP2),
         (got.startswith("\xff\0\0\0"), Hears.ZEROMQ),
-        (len(got) == 4 or got[4:] == "\0\0\0\x03err", Hears.WORKER),
         (got in ("\0\0\0\x03err", "\0\0\0\x04err\0"), Hears.ERR),
     )
     return next((str(name) for fits, name in looks if fits), f"{said}: {got!r}")

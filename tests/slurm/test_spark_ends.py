@@ -50,7 +50,8 @@ def stop(session: SparkJob) -> None:
 
 def test_what_is_killed_comes_back_and_stop_ends_it(cluster: Cluster, tracking: Tracking) -> None:
     """A worker's JVM, the master while an application runs, a worker's script; then `ood-runtime stop`."""
-    session = spark(cluster, nodes=3)
+    # Else the executors of a lost worker find room on other nodes, and stay there.
+    session = spark(cluster, "spark.shares=1", nodes=3)
     session.connection()
     with session.notebook(3) as run:
         before = session.alive()
