@@ -3,6 +3,7 @@
 Lacks the image: the programs in it are the node's own, and the directory that the image lies in is seen, too.
 """
 
+import csv
 import os
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ def main(words: list[str]) -> None:
     if words[:1] != ["exec"]:
         sys.exit(f"apptainer: unknown command {words[:1]}")
     binds, words = [], words[1:]
-    while words[0] == "--bind":
-        source, _, target = words[1].partition(":")
+    while words[0] in ("--bind", "--mount"):
+        source, target = _bind(words[1]) if words[0] == "--bind" else _mount(words[1])
         binds += ["--bind", source, target]
         words = words[2:]
     image = str(Path(words[0]).parent)
@@ -22,6 +23,18 @@ def main(words: list[str]) -> None:
     os.environ |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "LD_LIBRARY_PATH": "/.singularity.d/libs"}
     own = [*binds[:3], "--bind", image, image, *binds[3:]]
     os.execvp("bwrap", ["bwrap", "--dev-bind", "/", "/", *own, "--", *words[1:]])
+
+
+def _bind(words: str) -> tuple[str, str]:
+    source, _, target = words.partition(":")
+    return source, target or source
+
+
+def _mount(words: str) -> tuple[str, str]:
+    """One line of CSV, for names that --bind cannot take."""
+    (line,) = csv.reader([words])
+    entries = dict(entry.split("=", 1) for entry in line)
+    return entries["source"], entries["destination"]
 
 
 if __name__ == "__main__":
