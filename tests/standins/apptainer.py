@@ -33,7 +33,7 @@ def _bind(words: str) -> tuple[str, str]:
 def _mount(words: str) -> tuple[str, str]:
     """One line of CSV, for names that --bind cannot take."""
     (line,) = csv.reader([words])
-    entries = dict(entry.split("=", 1) for entry in line)
+    entries = dict(entry.partition("=")[::2] for entry in line)
     return entries["source"], entries["destination"]
 
 
