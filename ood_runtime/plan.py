@@ -8,6 +8,8 @@ from ood_runtime.allocation import Allocation
 from ood_runtime.secret import Secret
 from ood_runtime.service import Check, Service
 
+DRIVERS = "drivers"
+
 
 @dataclass(frozen=True)
 class Directories:
@@ -34,6 +36,15 @@ class Directories:
     def temporary(self) -> Path:
         """For programs' temporary files; on the node's own disk, and closed to others."""
         return self.scratch / "tmp"
+
+    @property
+    def drivers(self) -> Path:
+        """Where drivers of Spark write how they are reached; secret, and gone when the session ends.
+
+        Not in the scratch space: a scheduler may remove that when it kills the job, and a driver's Java that cannot
+        write there any more would stay behind, without its main thread, for ever.
+        """
+        return self.private / DRIVERS
 
 
 @dataclass(frozen=True)

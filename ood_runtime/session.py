@@ -18,7 +18,7 @@ from types import TracebackType
 
 from ood_runtime import lock, processes, published
 from ood_runtime.errors import SessionError
-from ood_runtime.plan import Directories, File
+from ood_runtime.plan import DRIVERS, Directories, File
 from ood_runtime.private_files import owned_directory, private_directory, swappable, temporary, write
 
 CONNECTION = "connection.yml"
@@ -255,6 +255,7 @@ def erase(directory: Path) -> bool:
             with suppress(OSError):
                 part.unlink()
                 found = True
+    shutil.rmtree(private / DRIVERS, ignore_errors=True)
     published.withdraw(private)
     with suppress(OSError):
         (private / _SECRETS).unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str,
         if spark_sharing.warm(context.settings.spark) != "off"
         else "",
         log_dir=str(context.directories.logs),
-        scratch_dir=str(context.directories.scratch),
+        drivers_dir=str(context.directories.drivers),
     )
     wrapper = render(
         "pyspark_kernel.sh.j2",
@@ -44,7 +44,8 @@ def pyspark_kernel(context: Context, directory: Path, surroundings: Mapping[str,
     )
     files = (File(KERNEL, wrapper, executable=True), File(_STARTUP, startup))
     notices = (_NOT_USED,) if "PYSPARK_SUBMIT_ARGS" in context.environment else ()
-    return Part(files=files, services=_warm_driver(context, directory, surroundings), notices=notices)
+    services = _warm_driver(context, directory, surroundings)
+    return Part(files=files, directories=(context.directories.drivers,), services=services, notices=notices)
 
 
 def _warm_driver(context: Context, directory: Path, surroundings: Mapping[str, str]) -> tuple[Service, ...]:

@@ -45,7 +45,7 @@ def write_scripts(cluster: Cluster, place: Path, program: Path | None = None) ->
     submit = program or cluster.home / "bin/spark-submit"
     java = [str(submit), "--properties-file", str(cluster.properties), "pyspark-shell"]
     startup = place / "pyspark_startup.py"
-    places = {"log_dir": str(place), "scratch_dir": str(place), "warm": str(place / "warm")}
+    places = {"log_dir": str(place), "drivers_dir": str(place), "warm": str(place / "warm")}
     startup.write_text(render("pyspark_startup.py.j2", java=java, **places))
     names = {name: value for name, value in cluster.environment.items() if value}
     values = {"python": sys.executable, "environment": {**names, "PYTHONSTARTUP": str(startup)}}
@@ -146,6 +146,18 @@ def test_why_spark_did_not_start_and_the_next_try(
     program.write_text(f'#!/bin/sh\nexec {json.dumps(str(cluster.home / "bin/spark-submit"))} "$@"\n')
     assert kernel.run(SUM) == "499500"
     assert kernel.run("sc.version").startswith("'")
+
+
+def test_java_that_cannot_tell_how_it_is_reached(start: Callable[..., Kernel], tmp_path: Path) -> None:
+    """Its main thread ends, and others keep it alive: nobody waits for it, and it does not stay."""
+    kernel = start()
+    while not (places := [path for path in tmp_path.glob("pyspark-*") if path.is_dir()]):
+        time.sleep(0.01)
+    places[0].rmdir()
+    said = kernel.run("sc.version")
+    assert "RuntimeError: the driver's Java could not tell how it is reached" in said
+    assert kernel.processes() == []
+    assert kernel.run(SUM) == "499500"
 
 
 def test_an_interrupt_while_waiting(start: Callable[..., Kernel]) -> None:

@@ -24,11 +24,12 @@ def fill(_):
     time.sleep(3)
     return len(kept) >> 20
 block = os.urandom(1 << 20)
-wide = sc.parallelize(range(1000), 50).map(lambda i: os.urandom(1 << 20)).persist(pyspark.StorageLevel.MEMORY_ONLY)
+wide = sc.parallelize(range(500), 50).map(lambda i: os.urandom(1 << 20)).persist(pyspark.StorageLevel.MEMORY_ONLY)
 blocks, kept = wide.count(), block * 200
 held = sc.parallelize(range({tasks}), {tasks}).map(fill).collect()
 cached = sum(info.memSize() for info in sc._jsc.sc().getRDDStorageInfo())
-print(blocks, sum(held), wide.map(len).sum() >> 20, cached >> 20)"""
+found = blocks, sum(held), wide.map(len).sum() >> 20, cached >> 20"""
+BESIDE = "import threading\nload = threading.Thread(target=exec, args=({code!r}, globals()))\nload.start()"
 RESOURCES = """import os
 def devices(_):
     import time
@@ -88,7 +89,7 @@ def test_nodes_of_different_size_whose_memory_is_not_scheduled(mixed: Cluster) -
     session.connection()
     workers = session.alive()
     total = psutil.virtual_memory().total
-    cpus = [min(CPUS, size) for size in (2, 8, 4)]
+    cpus = [2 * min(CPUS, size) for size in (2, 8, 4)]  # as often as notebooks share them
     assert [workers[node]["cores"] for node in mixed.nodes] == cpus
     memory = [workers[node]["memory"] for node in mixed.nodes]
     assert memory[0] == int((total - (512 + 2 * 512 + 512 + 51.2) * MIB) * 0.7) // MIB
@@ -124,14 +125,16 @@ def test_a_heterogeneous_job_whose_first_node_has_the_driver_only(mixed: Cluster
 
 
 def test_full_load_under_a_limit_of_memory(even: Cluster) -> None:
-    """Executors, their Python, the driver and the notebook use what they were given: nothing is killed."""
+    """Two notebooks at once, each with its driver, executors and their Python, use all of it: nothing is killed."""
     session = spark(even, options=("--exclusive",))
     session.connection()
-    with session.notebook(2) as run:
-        tasks = sum(worker["cores"] for worker in session.alive().values())
-        blocks, held, read, cached = map(int, run(FULL.format(tasks=tasks)).split())
-    assert (blocks, held, read) == (1000, tasks * 100, 1000)
-    assert cached > 400  # of both executors' heaps
+    with session.notebook(2) as first, session.notebook(2) as second:
+        tasks = sum(worker["cores"] for worker in session.alive().values()) // 2
+        for run in (first, second):
+            run(BESIDE.format(code=FULL.format(tasks=tasks)))
+        found = [tuple(map(int, run("load.join(); print(*found)").split())) for run in (first, second)]
+    assert [numbers[:3] for numbers in found] == [(500, tasks * 100, 500)] * 2
+    assert sum(cached for *_, cached in found) > 300  # of all executors' heaps
     groups = sorted(Path("/sys/fs/cgroup/memory", even.machines.state.name).glob(f"*/**/job_{session.job.id}"))
     assert len(groups) == 2
     for group in groups:

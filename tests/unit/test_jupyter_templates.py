@@ -47,7 +47,7 @@ VALUES: dict[str, dict[str, object]] = {
         "certificate": ODD,
     },
     "jupyter_server.py.j2": {"config": ODD, "interface": "lab", "lazy_imports": True, "pages": ODD},
-    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "warm": ODD, "log_dir": ODD, "scratch_dir": ODD},
+    "pyspark_startup.py.j2": {"java": [ODD, "-cp", ODD], "warm": ODD, "log_dir": ODD, "drivers_dir": ODD},
     "pyspark_shared_startup.py.j2": {
         "port": 12345,
         "token": ODD,

@@ -44,7 +44,7 @@ class Keeper:
             "java": ["cat"],
             "warm": str(self.socket),
             "log_dir": str(place),
-            "scratch_dir": str(place),
+            "drivers_dir": str(place),
         }
         program = place / "startup.py"
         program.write_text(render("pyspark_startup.py.j2", **values))
