@@ -33,8 +33,8 @@ class Checks:
             status.service(state.check.name, "waiting", log=state.check.log)
 
     def all_ready(self) -> bool:
-        """Whether everything is proven."""
-        return all(state.ready for state in self._states)
+        """Whether everything essential is proven."""
+        return all(state.ready for state in self._states if state.check.essential)
 
     def before(self, ready: Collection[str], given_up: Collection[str]) -> None:
         """Look at what is due, while the session starts; ``ready`` and ``given_up`` are names of services.
@@ -42,20 +42,21 @@ class Checks:
         Raises NotReadyError or ServiceDiedError when a check was not met in its time, or never can be.
         """
         for state in self._states:
-            if not state.ready and self._is_due(state, ready):
-                answer = self._look(state, given_up, state.check.probe_seconds)
-                if answer.ready:
-                    self._proven(state, answer)
-                    self._tell(state, answer)
-                elif answer.hopeless:
+            if state.check.essential and not state.ready and self._is_due(state, ready):
+                answer = self._prove(state, given_up)
+                if answer.hopeless:
                     raise failures.hopeless(self._root, state.check, answer.hopeless)
-                elif state.began is not None and time.monotonic() - state.began > state.check.ready_seconds:
-                    self._too_late(state, answer)
+                if self._is_late(state):
+                    raise failures.not_ready(self._root, state.check, answer.detail)
 
     def after(self, given_up: Collection[str]) -> None:
         """Look at what is due, while the session lives: whatever comes is told, and ends nothing."""
         for state in self._states:
-            if time.monotonic() >= state.look_at:
+            if time.monotonic() < state.look_at:
+                continue
+            if not (state.ready or state.check.essential):
+                self._prove_or_tell(state, given_up)
+            else:
                 answer = self._look(state, given_up, state.check.again_seconds)
                 if state.check.essential and not _complete(answer):
                     state.look_at = time.monotonic() + min(_INCOMPLETE_SECONDS, state.check.again_seconds)
@@ -70,6 +71,26 @@ class Checks:
         for state in self._states:
             self._status.service(state.check.name, "ended", detail="")
 
+    def _prove(self, state: _State, given_up: Collection[str]) -> Answer:
+        answer = self._look(state, given_up, state.check.probe_seconds)
+        if answer.ready:
+            self._proven(state, answer)
+            self._tell(state, answer)
+        return answer
+
+    def _prove_or_tell(self, state: _State, given_up: Collection[str]) -> None:
+        """The first looks at what the session has not waited for."""
+        state.began = state.began or time.monotonic()
+        answer = self._prove(state, given_up)
+        if self._is_late(state):
+            self._proven(state, answer)
+            self._status.notice_once(f"{state.check.name}: {answer.detail}; see {state.check.log}")
+
+    @staticmethod
+    def _is_late(state: _State) -> bool:
+        waited = 0.0 if state.began is None else time.monotonic() - state.began
+        return not state.ready and waited > state.check.ready_seconds
+
     def _is_due(self, state: _State, ready: Collection[str]) -> bool:
         if state.began is None and set(state.check.after) <= set(ready):
             state.began = time.monotonic()
@@ -83,12 +104,6 @@ class Checks:
         if not answer.ready or state.ready:
             self._tell(state, answer)
         return answer
-
-    def _too_late(self, state: _State, answer: Answer) -> None:
-        if state.check.essential:
-            raise failures.not_ready(self._root, state.check, answer.detail)
-        self._proven(state, answer)
-        self._status.notice_once(f"{state.check.name}: {answer.detail}; see {state.check.log}")
 
     def _proven(self, state: _State, answer: Answer) -> None:
         state.ready = True

@@ -18,7 +18,7 @@ from ood_runtime.private_files import distrust
 from ood_runtime.spark_home import Spark
 
 # Goes up whenever an archive is made in another way, so that nobody uses an old one.
-RECIPE = 3
+RECIPE = 4
 
 # What only drivers and executors use, and what daemons use most: a JVM opens every jar of its class path once, and
 # looks into one after the other for each class that is in no archive.

@@ -199,12 +199,16 @@ def _start_job(cluster: _Cluster, properties: Path, url: str) -> subprocess.Pope
 
 
 def _write_properties(cluster: _Cluster, key: bytes) -> Path:
-    """Security as in a session, so that its classes are among the noted ones; and the shim for Java."""
+    """What a session sets, where that brings in classes, so that these are noted; and the shim for Java."""
     entries = {
         "spark.authenticate": "true",
         "spark.authenticate.secret": secrets.token_hex(32),
+        "spark.deploy.recoveryDirectory": str(cluster.work / "recovery"),
+        "spark.deploy.recoveryMode": "FILESYSTEM",
         "spark.driver.bindAddress": _LOOPBACK,
         "spark.driver.host": _LOOPBACK,
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
         "spark.executor.extraJavaOptions": class_data.as_property([cluster.note("executor")]),
         "spark.executor.memory": "512m",
         "spark.io.encryption.enabled": "true",
@@ -212,6 +216,9 @@ def _write_properties(cluster: _Cluster, key: bytes) -> Path:
         "spark.master.rest.enabled": "false",
         "spark.network.crypto.enabled": "true",
         "spark.sql.warehouse.dir": str(cluster.work / "warehouse"),
+        "spark.ui.proxyRedirectUri": "http://portal",
+        "spark.ui.reverseProxy": "true",
+        "spark.ui.reverseProxyUrl": "/spark",
     }
     if cluster.spark.release >= (4, 0):
         name = "org.apache.spark.ui.JWSFilter"

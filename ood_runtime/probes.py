@@ -133,22 +133,61 @@ class RStudioSignIn:
 
 
 @dataclass(frozen=True)
-class SparkWorkers:
-    """The Spark master is ALIVE and has ``wanted`` live workers, of the ``total`` that there will be.
+class MasterPage:
+    """What the Spark master tells of itself, for who has the header that its web interface demands.
 
-    ``authorization`` is the header that its web UI demands. ``ranks`` are the workers that each service runs;
-    in ``trouble`` a worker on another node leaves word when it has any. With a ``certificate`` in PEM that interface
-    is one of TLS, and shows this one.
+    With a ``certificate`` in PEM that interface is one of TLS, and shows this one.
     """
 
     address: str
     port: int
     authorization: Secret
+    certificate: str = ""
+
+    def read(self) -> dict[str, Any]:
+        """Ask it; nothing where it refuses. Raises OSError, HTTPException or ValueError when there is no answer."""
+        with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:
+            master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
+            response = master.getresponse()
+            body = response.read()
+        answer: dict[str, Any] = json.loads(body) if response.status == HTTPStatus.OK else {}
+        return answer
+
+
+@dataclass(frozen=True)
+class SparkMaster:
+    """The master takes workers. One that comes before is told to wait, and asks again only after 5 to 15 s."""
+
+    listening: Listening
+    page: MasterPage
+
+    def __call__(self, pids: Collection[int]) -> Answer:
+        """Ask it as soon as its own processes listen."""
+        answer = self.listening(pids)
+        if not answer.ready:
+            return answer
+        try:
+            state = self.page.read().get("status")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}")
+        if state is None:
+            return Answer(ready=False, detail="it does not tell its state yet")
+        return Answer(ready=state != "STANDBY", detail="" if state == "ALIVE" else f"it is {state}")
+
+
+@dataclass(frozen=True)
+class SparkWorkers:
+    """The Spark master is ALIVE and has ``wanted`` live workers, of the ``total`` that there will be.
+
+    ``ranks`` are the workers that each service runs; in ``trouble`` a worker on another node leaves word when it has
+    any.
+    """
+
+    page: MasterPage
     wanted: int
     total: int
     ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     trouble: Path | None = None
-    certificate: str = ""
 
     def __call__(self, given_up: Collection[str]) -> Answer:
         """Ask the master; the token is for nobody who took its port."""
@@ -159,12 +198,13 @@ class SparkWorkers:
         hopeless = ""
         if self.total - len(failed) < self.wanted:
             hopeless = f"{len(failed)} of {self.total} workers failed: " + "; ".join(sorted(set(failed.values()))[:3])
-        found = ports.listeners(self.port) if ports.accepts(self.address, self.port) else []
+        address, port = self.page.address, self.page.port
+        found = ports.listeners(port) if ports.accepts(address, port) else []
         if not ports.same_user(found):
             # Until the session is ready the ports are held, and who takes one nevertheless is seen by the master's end.
             return Answer(ready=False, detail="the Spark master does not answer yet", hopeless=hopeless)
         try:
-            state = self._ask()
+            state = self.page.read()
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(ready=False, detail=f"the Spark master does not answer yet: {error}", hopeless=hopeless)
         alive, workers, active = (
@@ -186,14 +226,6 @@ class SparkWorkers:
                 *worker_list.missed(workers, each, {rank for rank, trouble in troubles.items() if trouble.failed}),
             ),
         )
-
-    def _ask(self) -> dict[str, Any]:
-        with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:
-            master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
-            response = master.getresponse()
-            body = response.read()
-        answer: dict[str, Any] = json.loads(body) if response.status == HTTPStatus.OK else {}
-        return answer
 
 
 def reachable(address: str) -> str:

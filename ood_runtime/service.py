@@ -105,7 +105,8 @@ class Check:
     It is looked at, every ``probe_seconds``, when the services in ``after`` are ready, and has ``ready_seconds`` from
     then on. Once the session is ready it is looked at every ``again_seconds``, and when something has ended: what is
     lost then is told. ``log``, in the session's directory, is where to look for a reason.
-    What is not ``essential`` and not met in its time is told, and the session starts without it.
+    What is not ``essential`` is first looked at when the session is ready, which does not wait for it; not met in its
+    time, it is told.
     """
 
     name: str

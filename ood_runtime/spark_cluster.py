@@ -18,7 +18,7 @@ from ood_runtime import (
 from ood_runtime.context import Context
 from ood_runtime.event_logs import EventLogs
 from ood_runtime.plan import File, Part
-from ood_runtime.probes import Listening
+from ood_runtime.probes import Listening, SparkMaster
 from ood_runtime.render import properties_file, render
 from ood_runtime.service import Check, Service
 from ood_runtime.spark_properties import address, master_url, spark_software
@@ -74,16 +74,13 @@ def cluster(context: Context, directory: Path) -> Part:
 
 def _master(context: Context) -> Service:
     port, ui_port = context.grant.ports["spark_master"], context.grant.ports["spark_master_ui"]
+    page, here = spark_workers.master_page(context), address(context)
     return Service(
         name=MASTER,
         argv=(spark_jvm.executable(context), f"@{context.directories.private / 'spark/master.args'}"),
         environment=spark_jvm.environment(context),
         directory=context.directories.scratch,
-        # Its web interface is opened just before it takes up its office. A worker that comes earlier is told to
-        # wait, and asks again after 5 to 15 s.
-        ready=Listening(
-            (port, ui_port) if spark_tls.interface_address(context) == address(context) else (port,), address(context)
-        ),
+        ready=SparkMaster(Listening((port, ui_port) if page.address == here else (port,), here), page),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         restarts=_MASTER_RESTARTS,
@@ -159,6 +156,9 @@ def _master_arguments(context: Context) -> str:
     program: list[object] = ["--host", address(context), "--port", ports["spark_master"]]
     program += ["--webui-port", ui_port, "--properties-file", spark_jvm.properties_path(context)]
     system = {
+        # Its proxy to the pages of workers and applications makes a client for TLS also where there is none, which
+        # reads all of Java's authorities.
+        "javax.net.ssl.trustStore": "NONE",
         **spark_tls.master_properties(context),
         # A port that is taken ends the master, and another one is drawn; it must not move on by itself.
         "spark.port.maxRetries": "0",

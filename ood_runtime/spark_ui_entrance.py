@@ -90,7 +90,7 @@ def _through_gateway(context: Context) -> Part:
 
 
 def _proof(context: Context, *, port: int, login: str, form: tuple[tuple[str, Secret], ...], after: str) -> Check:
-    """That the way in leads to the master. Without it the session is as good, so it does not end for this."""
+    """That the way in leads to the master. Without it the session is as good, so it does not wait for this."""
     page = PageBehindLogin(
         address=reachable(context.place.address),
         port=port,

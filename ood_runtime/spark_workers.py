@@ -13,7 +13,7 @@ from ood_runtime.allocation import Launch, Task
 from ood_runtime.container import Container
 from ood_runtime.context import Context
 from ood_runtime.plan import File, Part
-from ood_runtime.probes import SparkWorkers
+from ood_runtime.probes import MasterPage, SparkWorkers
 from ood_runtime.render import render
 from ood_runtime.service import Check, Service
 from ood_runtime.settings import sizes as memory
@@ -27,6 +27,17 @@ _MAIN = "org.apache.spark.deploy.worker.Worker"
 _ENVIRONMENT, _REMOTE, _REMOTE_OPTIONS = "spark/environment.sh", "spark/remote-worker.sh", "spark/remote-worker.args"
 
 
+def master_page(context: Context) -> MasterPage:
+    """Where the master tells of itself."""
+    secret = context.grant.secrets["spark_ui"]
+    return MasterPage(
+        address=spark_tls.interface_address(context),
+        port=context.grant.ports["spark_master_ui"],
+        authorization=ui_filter.authorization(spark_software(context).spark.release, secret),
+        certificate=spark_tls.interface_certificate(context),
+    )
+
+
 def workers(context: Context, sizes: Sizes) -> Part:
     """All workers, what they read, and the check that they have found their master."""
     here, elsewhere = ranks(context)
@@ -36,22 +47,17 @@ def workers(context: Context, sizes: Sizes) -> Part:
     check = Check(
         name="spark-cluster",
         ready=SparkWorkers(
-            address=spark_tls.interface_address(context),
-            port=context.grant.ports["spark_master_ui"],
-            authorization=ui_filter.authorization(
-                spark_software(context).spark.release, context.grant.secrets["spark_ui"]
-            ),
+            master_page(context),
             wanted=wanted(context.settings.spark.wait_for_workers, total),
             total=total,
             ranks={**{name: (rank,) for rank, name in names.items()}, **theirs.ranks},
             trouble=_trouble(context),
-            certificate=spark_tls.interface_certificate(context),
         ),
         ready_seconds=context.settings.timeouts.ready,
         log=ours.services[0].log if here else f"logs/{MASTER}.log",
         after=(MASTER, *names.values()),
-        # Each answer takes a starting JVM 6 ms.
-        probe_seconds=0.12,
+        # Each answer takes a starting JVM 6 ms, while the session waits for nothing else.
+        probe_seconds=0.05,
     )
     return Part(
         files=ours.files + theirs.files,

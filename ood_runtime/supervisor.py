@@ -22,7 +22,7 @@ from ood_runtime.signals import SIGNALS
 from ood_runtime.spawn import spawn
 from ood_runtime.status import Status
 
-_PROBE_SECONDS = 0.04  # between two looks at a service that is not ready
+_PROBE_SECONDS = 0.03  # between two looks at a service that is not ready
 _TICK_SECONDS = 1.0  # between two looks for a request to stop
 _BACKOFF_SECONDS = 2.0  # before the second restart of a service; doubles with each
 

@@ -428,7 +428,7 @@ def test_the_workers_script_gives_java_its_arguments(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"@{arguments}", str(SCRATCH / "spark/local"), str(JAVA)]
 
 
-@pytest.mark.parametrize(("cpus", "seconds"), [(1, 0.5), (2, 0.5), (3, 0.0)])
+@pytest.mark.parametrize(("cpus", "seconds"), [(1, 0.7), (2, 0.7), (3, 0.0)])
 def test_on_two_processors_what_takes_longest_goes_first(cpus: int, seconds: float) -> None:
     few = replace(context(), allocation=Allocation("local", "", (Node("node1", cpus, 32 * GIB),), Path("/home/ada")))
     (jupyter,) = [service for service in jupyter_spark.APP.plan(few).services if service.name == "jupyter"]

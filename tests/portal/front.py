@@ -1,7 +1,8 @@
 """What stands in front of the Dashboard: Apache 2.4, with a login, and the rules of Open OnDemand's proxies.
 
 As in the real one: nobody gets past without a login; the portal's own cookie is taken out, X-Forwarded-User is the
-user's; /pun/ is the user's own server. The proxies are those of tests/support/portal_proxy.py.
+user's; /pun/ is the user's own server. The proxies are those of tests/support/portal_proxy.py, or the portal's own: see
+ondemand.py.
 
 What it lacks, beside what they lack: OpenID; more than one user.
 """
@@ -11,7 +12,8 @@ import hashlib
 from pathlib import Path
 from string import Template
 
-from tests.support.portal_proxy import NODE, RNODE, secure, server
+from tests.portal import ondemand
+from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure, server
 
 USER, PASSWORD = "scientist", "of the portal"
 PORT, DASHBOARD_PORT = 8080, 8081  # on a machine of its own
@@ -60,5 +62,9 @@ def write(root: Path) -> Path:
     (root / "users").write_text(f"{USER}:{{SHA}}{digest}\n")
     configuration = root / "httpd.conf"
     ours = _LOGIN_AND_DASHBOARD.substitute(root=root, dashboard=DASHBOARD_PORT)
-    configuration.write_text(server(root, PORT, _LOGIN_MODULES) + ours + NODE + RNODE + secure())
+    if place := ondemand.source():
+        real = ondemand.proxies(place, root, PORT, TRUSTING)
+        configuration.write_text(server(root, PORT, (*_LOGIN_MODULES, *ondemand.MODULES)) + ours + real)
+    else:
+        configuration.write_text(server(root, PORT, _LOGIN_MODULES) + ours + NODE + RNODE + secure())
     return configuration

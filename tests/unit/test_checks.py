@@ -132,9 +132,11 @@ def test_what_is_not_essential_is_told_and_done_without(
     looking = Checks([check], tmp_path, status)
     proof.answer = Answer(ready=False, detail="status 404")
     looking.before((), ())
+    assert looking.all_ready() and not proof.asked, "nobody waits for it"
+    looking.after(())
+    assert len(proof.asked) == 1 and not status.notices
     clock.now += 11
-    looking.before((), ())
-    assert looking.all_ready()
+    looking.after(())
     assert status.notices == ["page: status 404; see logs/ui.log"]
     asked = len(proof.asked)
     clock.now += 1000

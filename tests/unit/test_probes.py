@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from ood_runtime.probes import JupyterLogin, Listening, RStudioSignIn, SparkWorkers, reachable
+from ood_runtime.probes import JupyterLogin, Listening, MasterPage, RStudioSignIn, SparkMaster, SparkWorkers, reachable
 from ood_runtime.secret import Secret
 
 Answers = Callable[["Handler"], tuple[int, str]]
@@ -185,8 +185,27 @@ def test_nobody_listens() -> None:
     assert answer.detail == "port 1 is not open yet"
 
 
+@pytest.mark.parametrize(
+    ("state", "ready", "detail"),
+    [("ALIVE", True, ""), ("RECOVERING", True, "it is RECOVERING"), ("STANDBY", False, "it is STANDBY")],
+)
+def test_a_master_that_takes_workers(serve: Callable[[Answers], int], state: str, ready: bool, detail: str) -> None:
+    """One that stands by sends them away for 5 to 15 s."""
+    port = serve(lambda request: (200, json.dumps({"status": state})))
+    probe = SparkMaster(Listening((port,)), MasterPage("127.0.0.1", port, Secret("Bearer gtoken")))
+    answer = probe([os.getpid()])
+    assert (answer.ready, answer.detail, answer.port_lost) == (ready, detail, False)
+    assert probe([]).port_lost, "what another program listens on gets no token"
+
+
+def test_a_master_that_does_not_answer_yet(serve: Callable[[Answers], int]) -> None:
+    port = serve(lambda request: (503, ""))
+    answer = SparkMaster(Listening((port,)), MasterPage("127.0.0.1", port, Secret("Bearer gtoken")))([os.getpid()])
+    assert (answer.ready, answer.detail) == (False, "it does not tell its state yet")
+
+
 def spark(port: int, wanted: int = 2) -> tuple[bool, str, tuple[int, int] | None]:
-    answer = SparkWorkers("127.0.0.1", port, Secret("Bearer gtoken"), wanted, 3)([])
+    answer = SparkWorkers(MasterPage("127.0.0.1", port, Secret("Bearer gtoken")), wanted, 3)([])
     return answer.ready, answer.detail, answer.workers
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ood_runtime.probes import SparkWorkers
+from ood_runtime.probes import MasterPage, SparkWorkers
 from ood_runtime.secret import Secret
 from ood_runtime.service import Answer
 
@@ -61,7 +61,7 @@ RANKS = {"spark-worker-0": (0,), "spark-workers": (1, 2)}
 
 
 def look(port: int, trouble: Path, *given_up: str, wanted: int = 3) -> Answer:
-    return SparkWorkers("127.0.0.1", port, Secret("Bearer gtoken"), wanted, 3, RANKS, trouble)(given_up)
+    return SparkWorkers(MasterPage("127.0.0.1", port, Secret("Bearer gtoken")), wanted, 3, RANKS, trouble)(given_up)
 
 
 def note(trouble: Path, rank: int, state: str, reason: str) -> None:
@@ -116,7 +116,7 @@ def test_what_a_worker_says_itself_tells_more_than_the_end_of_its_launcher(maste
 def test_of_many_only_some_are_told(trouble: Path) -> None:
     for rank in range(10, 60):
         note(trouble, rank, "failed", "no Java")
-    answer = SparkWorkers("127.0.0.1", 1, Secret("x"), 1000, 1000, {}, trouble)(())
+    answer = SparkWorkers(MasterPage("127.0.0.1", 1, Secret("x")), 1000, 1000, {}, trouble)(())
     assert answer.hopeless.startswith("50 of 1000 workers failed: worker 10 on node10 failed")
     assert answer.hopeless.count("no Java") == 3
 
@@ -130,4 +130,4 @@ def test_without_a_master_the_workers_trouble_is_told_too(trouble: Path) -> None
 
 
 def test_no_record_counts_on_one_node(master: Master) -> None:
-    assert SparkWorkers("127.0.0.1", master.port, Secret("x"), 1, 1, {"spark-worker": (0,)})(()).ready
+    assert SparkWorkers(MasterPage("127.0.0.1", master.port, Secret("x")), 1, 1, {"spark-worker": (0,)})(()).ready

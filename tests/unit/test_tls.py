@@ -58,7 +58,7 @@ def test_spark_4_has_tls_for_all_and_trusts_one_file() -> None:
     assert entries["spark.ssl.keyStore"] == entries["spark.ssl.trustStore"] == str(PRIVATE / STORE)
     part = cluster("4.0.1")
     assert '"-Dspark.ssl.standalone.port=20003"' in text(part, "spark/master.args")
-    assert (probe(part).address, probe(part).certificate) == (ADDRESS, TLS.inner.certificate)
+    assert (probe(part).page.address, probe(part).page.certificate) == (ADDRESS, TLS.inner.certificate)
     assert "port=20003\n" in text(part, "spark/remote-worker.sh")
 
 
@@ -73,7 +73,7 @@ def test_what_spark_3_5_cannot_protect_stays_on_its_node() -> None:
     assert "spark.network.crypto.enabled=true" in text(part, "spark/spark.conf")
     assert service(part, "spark-master").environment["SPARK_LOCAL_IP"] == "127.0.0.1"
     assert f'"--host"\n"{ADDRESS}"' in text(part, "spark/master.args"), "the cluster is where it was"
-    assert (probe(part).address, probe(part).certificate) == ("127.0.0.1", "")
+    assert (probe(part).page.address, probe(part).page.certificate) == ("127.0.0.1", "")
     assert "port=20002\n" in text(part, "spark/remote-worker.sh"), "of RPC, which they can reach"
 
 

@@ -1,0 +1,51 @@
+"""The proxies of Open OnDemand itself in place of our stand-in, where OOD_TEST_ONDEMAND names a copy of its source.
+
+Its own generator writes the configuration, and its own Lua, mod_ood_proxy, handles the requests. Needs Ruby, Apache's
+mod_lua and lua-posix. The Dashboard behind stays the one of these tests: a user's own server is not started.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+
+MODULES = ("log_config", "lua")
+# As its `generate` does, without the gems that this needs to look at the system.
+_GENERATE = """
+module OodPortalGenerator
+  def self.debian? = true
+  def self.fqdn = "localhost"
+end
+require "ood_portal_generator/version"
+require "ood_portal_generator/view"
+puts OodPortalGenerator::View.new(YAML.load($stdin.read)).render(File.read(ARGV[0]))
+"""
+
+
+def source() -> Path | None:
+    """A directory with ood-portal-generator/ and mod_ood_proxy/, of any release from 3.0 on."""
+    place = os.environ.get("OOD_TEST_ONDEMAND")
+    return Path(place) if place else None
+
+
+def proxies(place: Path, root: Path, port: int, ssl_proxy: tuple[str, ...]) -> str:
+    """What the portal's administrator gets from ood_portal.yml, for a server on ``port`` with files in ``root``."""
+    settings = {
+        "port": port,
+        "logroot": str(root),
+        "lua_root": str(place / "mod_ood_proxy" / "lib"),
+        "auth": ["Require valid-user"],
+        "node_uri": "/node",
+        "rnode_uri": "/rnode",
+        "secure_node_uri": "/secure-node",
+        "secure_rnode_uri": "/secure-rnode",
+        "ssl_proxy": list(ssl_proxy),
+        "host_regex": r"[\w.-]+",
+        # Not here: users' servers, and what needs their files.
+        **dict.fromkeys(("pun_uri", "nginx_uri", "public_uri", "logout_uri", "use_maintenance"), False),
+    }
+    generator = place / "ood-portal-generator"
+    template = generator / "templates" / "ood-portal.conf.erb"
+    argv = ["ruby", "-ryaml", "-I", str(generator / "lib"), "-e", _GENERATE, str(template)]
+    return subprocess.run(argv, input=yaml.safe_dump(settings), check=True, capture_output=True, text=True).stdout
