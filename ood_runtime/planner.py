@@ -108,8 +108,6 @@ def _answer_all(request: Request, file: BufferedRWPair) -> None:
 
         prepared = prepare(request)
         tell(prepared.outline)
-        # The hashes that a plan makes, while who has been told makes directories and draws ports.
-        import passlib.handlers.argon2  # noqa: F401, PLC0415
 
         while True:
             try:
