@@ -108,7 +108,6 @@ def _answer_all(request: Request, file: BufferedRWPair) -> None:
 
         prepared = prepare(request)
         tell(prepared.outline)
-
         while True:
             try:
                 directories, grant = pickle.load(file)  # noqa: S301  (our own parent)
