@@ -110,7 +110,8 @@ def _execute_request(request: str, code: str) -> dict[str, object]:
         "username": "",
         "version": "5.3",
     }
-    content = {"code": code, "silent": False, "allow_stdin": False, "stop_on_error": True}
+    # Else the kernel may drop, without a word, the cell that comes next after an error.
+    content = {"code": code, "silent": False, "allow_stdin": False, "stop_on_error": False}
     return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
 
 
@@ -132,5 +133,6 @@ def _collect(channels: websocket.WebSocket, request: str) -> str:
         elif kind == "status" and content["execution_state"] == "idle":
             waiting.discard("idle")
         elif kind == "execute_reply":
+            assert content["status"] != "aborted", "the kernel has dropped this cell"
             waiting.discard("reply")
     return output
