@@ -140,7 +140,7 @@ def _arguments(context: Context, offer: Offer, rank: int, devices: list[str] | N
     system = gpus.properties(context, rank, devices)
     system |= worker_list.id_property(rank, context.allocation.nodes[0].host)
     system |= spark_tls.worker_properties(context)
-    # Read when the worker's RPC is up and before it looks for its master: there it waits until that listens.
+    # Read when the worker's RPC is up and before it looks for its master: there it waits until that takes workers.
     # A worker that came too early would ask again after 5 to 15 s.
     gate = _gate(context, rank)
     if gate:
