@@ -2,7 +2,7 @@
 
 As in the real one: nobody gets past without a login; the portal's own cookie is taken out, X-Forwarded-User is the
 user's; /pun/ is the user's own server. The proxies are those of tests/support/portal_proxy.py, or the portal's own: see
-ondemand.py.
+tests/support/ondemand.py.
 
 What it lacks, beside what they lack: OpenID; more than one user.
 """
@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 from string import Template
 
-from tests.portal import ondemand
+from tests.support import ondemand
 from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure, server
 
 USER, PASSWORD = "scientist", "of the portal"

@@ -1,11 +1,12 @@
 """The proxies of Open OnDemand itself in place of our stand-in, where OOD_TEST_ONDEMAND names a copy of its source.
 
 Its own generator writes the configuration, and its own Lua, mod_ood_proxy, handles the requests. Needs Ruby, Apache's
-mod_lua and lua-posix. The Dashboard behind stays the one of these tests: a user's own server is not started.
+mod_lua and lua-posix. What is behind stays that of the tests: a user's own server is not started.
 """
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -29,13 +30,18 @@ def source() -> Path | None:
     return Path(place) if place else None
 
 
-def proxies(place: Path, root: Path, port: int, ssl_proxy: tuple[str, ...]) -> str:
-    """What the portal's administrator gets from ood_portal.yml, for a server on ``port`` with files in ``root``."""
+def proxies(place: Path, root: Path, port: int, ssl_proxy: Iterable[str], *, login: bool = True) -> str:
+    """What the portal's administrator gets from ood_portal.yml, for a server on ``port`` with files in ``root``.
+
+    Without a ``login`` everybody is the same user.
+    """
     settings = {
         "port": port,
         "logroot": str(root),
         "lua_root": str(place / "mod_ood_proxy" / "lib"),
-        "auth": ["Require valid-user"],
+        "auth": ["Require valid-user" if login else "Require all granted"],
+        "user_env": None if login else "SOMEBODY",
+        "custom_vhost_directives": [] if login else ['SetEnvIf Request_URI "." SOMEBODY=somebody'],
         "node_uri": "/node",
         "rnode_uri": "/rnode",
         "secure_node_uri": "/secure-node",
