@@ -86,20 +86,12 @@ class _Cluster:
     def jvm(self, name: str, main: str, *arguments: str, driver: bool = False) -> list[str]:
         """The command of a JVM that notes its classes in NAME.classes."""
         path = class_data.classpath(self.spark) if driver else class_data.daemon_classpath(self.spark)
-        noting = [*options(self.java, self.spark, vector=driver), self.note(name), *class_data.temporary_options(None)]
-        return [
-            str(self.java.executable),
-            *noting,
-            "-Xmx512m",
-            "-cp",
-            path,
-            f"org.apache.spark.deploy.{main}",
-            *arguments,
-        ]
+        noting = [*options(self.java, self.spark, vector=driver), *self.note(name), "-Xmx512m", "-cp", path]
+        return [str(self.java.executable), *noting, f"org.apache.spark.deploy.{main}", *arguments]
 
-    def note(self, name: str) -> str:
-        """The option that makes a JVM note its classes in NAME.classes."""
-        return f"-XX:DumpLoadedClassList={self.work / name}.classes"
+    def note(self, name: str) -> tuple[str, ...]:
+        """The options that make a JVM note its classes in NAME.classes, and leave no file of its own in /tmp."""
+        return f"-XX:DumpLoadedClassList={self.work / name}.classes", *class_data.temporary_options(None)
 
     def wait(self, name: str, pattern: str) -> str:
         """Wait until the log of a program matches ``pattern``; the last group of the match."""
@@ -217,9 +209,7 @@ def _write_properties(cluster: _Cluster, key: bytes) -> Path:
         "spark.driver.host": _LOOPBACK,
         "spark.dynamicAllocation.enabled": "true",
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-        "spark.executor.extraJavaOptions": class_data.as_property(
-            [cluster.note("executor"), *class_data.temporary_options(None)]
-        ),
+        "spark.executor.extraJavaOptions": class_data.as_property(cluster.note("executor")),
         "spark.executor.memory": "512m",
         "spark.io.encryption.enabled": "true",
         "spark.local.dir": str(cluster.work),

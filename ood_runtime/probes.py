@@ -145,7 +145,13 @@ class MasterPage:
     certificate: str = ""
 
     def read(self) -> dict[str, Any]:
-        """Ask it; nothing where it refuses. Raises OSError, HTTPException or ValueError when there is no answer."""
+        """Ask it; nothing where it refuses. Raises OSError, HTTPException or ValueError when there is no answer.
+
+        The header is for nobody who took its port.
+        """
+        if not ports.same_user(ports.listeners(self.port) if ports.accepts(self.address, self.port) else []):
+            # Until the session is ready the ports are held, and who takes one nevertheless is seen by the master's end.
+            raise ConnectionError(f"port {self.port} is not open yet")
         with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:
             master.request("GET", "/json/", headers={"Authorization": self.authorization.reveal()})
             response = master.getresponse()
@@ -190,7 +196,7 @@ class SparkWorkers:
     trouble: Path | None = None
 
     def __call__(self, given_up: Collection[str]) -> Answer:
-        """Ask the master; the token is for nobody who took its port."""
+        """Ask the master, and those who left word of trouble."""
         troubles = spark_trouble.read(self.trouble) if self.trouble else {}
         failed = {rank: trouble.text for rank, trouble in troubles.items() if trouble.failed}
         for name in given_up:
@@ -198,11 +204,6 @@ class SparkWorkers:
         hopeless = ""
         if self.total - len(failed) < self.wanted:
             hopeless = f"{len(failed)} of {self.total} workers failed: " + "; ".join(sorted(set(failed.values()))[:3])
-        address, port = self.page.address, self.page.port
-        found = ports.listeners(port) if ports.accepts(address, port) else []
-        if not ports.same_user(found):
-            # Until the session is ready the ports are held, and who takes one nevertheless is seen by the master's end.
-            return Answer(ready=False, detail="the Spark master does not answer yet", hopeless=hopeless)
         try:
             state = self.page.read()
         except (OSError, http.client.HTTPException, ValueError) as error:

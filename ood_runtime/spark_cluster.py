@@ -98,7 +98,6 @@ def _event_logs(context: Context) -> Part:
         ready=EventLogs(directory, settings.limit),
         ready_seconds=context.settings.timeouts.ready,
         log=f"logs/{MASTER}.log",
-        after=(MASTER,),
         again_seconds=_EVENT_LOG_SECONDS,
         essential=False,
     )

@@ -13,7 +13,6 @@ from ood_runtime.render import render
 from ood_runtime.secret import Secret
 from ood_runtime.service import Check
 from ood_runtime.spark_properties import spark_software
-from ood_runtime.spark_workers import MASTER
 from ood_runtime.tls import front_certificate
 
 EXTENSION = "jupyter/spark_ui.py"
@@ -57,7 +56,7 @@ def _through_jupyter(context: Context) -> Part:
         port=context.grant.ports["jupyter"],
         login=f"{spark_ui.base(context).removesuffix(spark_ui.NAME)}login",
         form=(("_xsrf", secrets["xsrf"]), ("password", secrets["password"])),
-        after="jupyter",
+        server="jupyter",
     )
     return Part(
         files=(File(EXTENSION, extension, secret=True), File("jupyter/forwarding.py", forwarding)),
@@ -80,7 +79,7 @@ def _through_gateway(context: Context) -> Part:
         headers={"Authorization": _authorization(context)},
     )
     part = gateway.part(context, ours)
-    proof = _proof(context, port=port, login=f"{base}{LOGIN}", form=(("secret", secret),), after=ours.name)
+    proof = _proof(context, port=port, login=f"{base}{LOGIN}", form=(("secret", secret),), server=ours.name)
     return Part(
         files=part.files,
         services=part.services,
@@ -89,7 +88,7 @@ def _through_gateway(context: Context) -> Part:
     )
 
 
-def _proof(context: Context, *, port: int, login: str, form: tuple[tuple[str, Secret], ...], after: str) -> Check:
+def _proof(context: Context, *, port: int, login: str, form: tuple[tuple[str, Secret], ...], server: str) -> Check:
     """That the way in leads to the master. Without it the session is as good, so it does not wait for this."""
     page = PageBehindLogin(
         address=reachable(context.place.address),
@@ -104,8 +103,7 @@ def _proof(context: Context, *, port: int, login: str, form: tuple[tuple[str, Se
         name="spark-ui-page",
         ready=page,
         ready_seconds=_PROOF_SECONDS,
-        log=f"logs/{after}.log",
-        after=(MASTER, after),
+        log=f"logs/{server}.log",
         probe_seconds=0.2,
         again_seconds=math.inf,
         essential=False,

@@ -19,7 +19,7 @@ from typing import Any
 from tests.support import ondemand
 from tests.support.accounts import user_of_tests
 from tests.support.needs import need
-from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure, server
+from tests.support.portal_proxy import TRUSTING, server
 
 ANSWERS_WITHIN = 20.0  # seconds
 
@@ -92,11 +92,8 @@ class Portal:
         (self._root / "pages" / "index.html").write_text("portal")
         configuration = self._root / "httpd.conf"
         pages = _PAGES.substitute(root=self._root)
-        if place := ondemand.source():
-            real = ondemand.proxies(place, self._root, self._port, self._ssl_proxy, login=False)
-            configuration.write_text(server(self._root, self._port, ondemand.MODULES) + pages + real)
-        else:
-            configuration.write_text(server(self._root, self._port) + pages + NODE + RNODE + secure(self._ssl_proxy))
+        rules, modules = ondemand.rules(self._root, self._port, self._ssl_proxy, login=False)
+        configuration.write_text(server(self._root, self._port, modules) + pages + rules)
         user = user_of_tests()
         for path in (self._root, self._root / "pages", configuration):
             os.chown(path, user.uid, user.gid)

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from tests.support import ondemand
-from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure, server
+from tests.support.portal_proxy import server
 
 USER, PASSWORD = "scientist", "of the portal"
 PORT, DASHBOARD_PORT = 8080, 8081  # on a machine of its own
@@ -62,9 +62,6 @@ def write(root: Path) -> Path:
     (root / "users").write_text(f"{USER}:{{SHA}}{digest}\n")
     configuration = root / "httpd.conf"
     ours = _LOGIN_AND_DASHBOARD.substitute(root=root, dashboard=DASHBOARD_PORT)
-    if place := ondemand.source():
-        real = ondemand.proxies(place, root, PORT, TRUSTING)
-        configuration.write_text(server(root, PORT, (*_LOGIN_MODULES, *ondemand.MODULES)) + ours + real)
-    else:
-        configuration.write_text(server(root, PORT, _LOGIN_MODULES) + ours + NODE + RNODE + secure())
+    rules, modules = ondemand.rules(root, PORT)
+    configuration.write_text(server(root, PORT, (*_LOGIN_MODULES, *modules)) + ours + rules)
     return configuration

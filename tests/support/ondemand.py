@@ -11,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
-MODULES = ("log_config", "lua")
+from tests.support.portal_proxy import NODE, RNODE, TRUSTING, secure
+
+_MODULES = ("log_config", "lua")
 # As its `generate` does, without the gems that this needs to look at the system.
 _GENERATE = """
 module OodPortalGenerator
@@ -24,17 +26,17 @@ puts OodPortalGenerator::View.new(YAML.load($stdin.read)).render(File.read(ARGV[
 """
 
 
-def source() -> Path | None:
-    """A directory with ood-portal-generator/ and mod_ood_proxy/, of any release from 3.0 on."""
-    place = os.environ.get("OOD_TEST_ONDEMAND")
-    return Path(place) if place else None
+def rules(
+    root: Path, port: int, ssl_proxy: Iterable[str] = TRUSTING, *, login: bool = True
+) -> tuple[str, tuple[str, ...]]:
+    """The rules of the proxies of a server on ``port`` with files in ``root``, and the modules that they need more.
 
-
-def proxies(place: Path, root: Path, port: int, ssl_proxy: Iterable[str], *, login: bool = True) -> str:
-    """What the portal's administrator gets from ood_portal.yml, for a server on ``port`` with files in ``root``.
-
-    Without a ``login`` everybody is the same user.
+    The real ones are what the portal's administrator gets from ood_portal.yml, of any release from 3.0 on. Without a
+    ``login`` everybody is the same user.
     """
+    if "OOD_TEST_ONDEMAND" not in os.environ:
+        return NODE + RNODE + secure(ssl_proxy), ()
+    place = Path(os.environ["OOD_TEST_ONDEMAND"])
     settings = {
         "port": port,
         "logroot": str(root),
@@ -54,4 +56,5 @@ def proxies(place: Path, root: Path, port: int, ssl_proxy: Iterable[str], *, log
     generator = place / "ood-portal-generator"
     template = generator / "templates" / "ood-portal.conf.erb"
     argv = ["ruby", "-ryaml", "-I", str(generator / "lib"), "-e", _GENERATE, str(template)]
-    return subprocess.run(argv, input=yaml.safe_dump(settings), check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(argv, input=yaml.safe_dump(settings), check=True, capture_output=True, text=True)
+    return done.stdout, _MODULES

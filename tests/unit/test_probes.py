@@ -204,6 +204,22 @@ def test_a_master_that_does_not_answer_yet(serve: Callable[[Answers], int]) -> N
     assert (answer.ready, answer.detail) == (False, "it does not tell its state yet")
 
 
+def test_who_took_the_port_of_its_page_gets_no_token(
+    serve: Callable[[Answers], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the page is at another address than the one where the master was seen to listen."""
+    asked: list[str] = []
+
+    def remember(request: Handler) -> tuple[int, str]:
+        asked.append(request.path)
+        return 200, json.dumps({"status": "ALIVE"})
+
+    port = serve(remember)
+    monkeypatch.setattr("ood_runtime.ports.same_user", lambda found: False)
+    answer = SparkMaster(Listening(()), MasterPage("127.0.0.1", port, Secret("Bearer gtoken")))([os.getpid()])
+    assert (answer.ready, asked) == (False, [])
+
+
 def spark(port: int, wanted: int = 2) -> tuple[bool, str, tuple[int, int] | None]:
     answer = SparkWorkers(MasterPage("127.0.0.1", port, Secret("Bearer gtoken")), wanted, 3)([])
     return answer.ready, answer.detail, answer.workers
