@@ -124,7 +124,7 @@ class Jupyter(Section):
     shell: str | None = None
     """The shell of terminals, started as a login shell. Not set: your own."""
     fast_import: bool = True
-    """Put off an import of 1.6 s in the server until it is needed."""
+    """Put off what the start of the server does not need: an import of 1.6 s, and the search for language servers."""
 
 
 class Ssh(Section):

@@ -287,6 +287,25 @@ def test_kernels_know_nothing_of_the_fast_start_and_terminals_are_login_shells(s
     assert ["/bin/sh", "-l"] in [child.cmdline() for child in psutil.Process(server.process.pid).children()]
 
 
+def test_language_servers_are_looked_for_when_a_page_asks(
+    start: Start, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jupyter's own way starts R and npm with the server. Both are stand-ins that say only that they ran."""
+    programs, said = short_tmp / "bin", short_tmp / "ran"
+    programs.mkdir()
+    for name in ("Rscript", "npm"):
+        (programs / name).write_text(f"#!/bin/sh\necho {name} >> {said}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    client = log_in(start().wait().connection)
+    assert client.run(client.start_kernel("python3"), "6 * 7") == "42"  # which takes longer than their start
+    assert not said.exists()
+    answer = client.request("GET", "lsp/status").json()
+    assert "r-languageserver" in answer["specs"]
+    assert "Rscript" in said.read_text().split()
+    assert client.request("GET", "lsp/status").json() == answer
+
+
 def interrupted(client: JupyterClient, kernel: str, code: str) -> str:
     """Run ``code``, and interrupt it until it ends."""
     done = threading.Event()
