@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ood_runtime import sock_diag
 from ood_runtime.errors import MissingError
 
 _LISTEN = "0A"  # TCP_LISTEN in the kernel's tables, proc(5)
@@ -34,10 +35,7 @@ def hold(names: Iterable[str], lowest: int, highest: int) -> Iterator[dict[str, 
     """
     held: dict[str, socket.socket] = {}
     try:
-        taken = {listener.port for listener in listeners()}
-        candidates = [port for port in range(lowest, highest + 1) if port not in taken]
-        # Seeded by the system; drawing each of thousands of numbers from it takes 15 ms.
-        random.Random(os.urandom(16)).shuffle(candidates)  # noqa: S311  (a port is no secret)
+        candidates = _shuffled(range(lowest, highest + 1))
         for name in names:
             held[name] = _first_free(candidates, lowest, highest)
         yield {name: sock.getsockname()[1] for name, sock in held.items()}
@@ -65,9 +63,16 @@ def keep(address: str, port: int) -> socket.socket | None:
 
 
 def listeners(port: int | None = None) -> list[Listener]:
-    """All sockets that listen on this node (or on ``port``), from /proc/net/tcp and tcp6."""
-    found = []
-    wanted = None if port is None else f":{port:04X}"
+    """All sockets that listen on this node, or on ``port``."""
+    try:
+        found = [Listener(number, uid, str(inode)) for number, uid, inode in sock_diag.listening()]
+    except OSError:  # a kernel without that module, or a sandbox that forbids netlink
+        found = list(_listeners_in_proc())
+    return [listener for listener in found if port in (None, listener.port)]
+
+
+def _listeners_in_proc() -> Iterator[Listener]:
+    """The same from /proc/net/tcp and tcp6 (proc(5))."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text().splitlines()[1:]
@@ -75,10 +80,8 @@ def listeners(port: int | None = None) -> list[Listener]:
             continue  # a node without IPv6
         for line in lines:
             fields = line.split()
-            if fields[3] == _LISTEN and (wanted is None or fields[1].endswith(wanted)):
-                number = int(fields[1].rpartition(":")[2], 16)
-                found.append(Listener(port=number, uid=int(fields[7]), inode=fields[9]))
-    return found
+            if fields[3] == _LISTEN:
+                yield Listener(int(fields[1].rpartition(":")[2], 16), int(fields[7]), fields[9])
 
 
 def same_user(found: Collection[Listener]) -> bool:
@@ -87,7 +90,7 @@ def same_user(found: Collection[Listener]) -> bool:
 
 
 def accepts(address: str, port: int) -> bool:
-    """Whether somebody, whoever it is, accepts connections there; costs next to nothing, unlike ``listeners``."""
+    """Whether somebody, whoever it is, accepts connections there; costs next to nothing."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
         sock.settimeout(1.0)
         return sock.connect_ex((address, port)) == 0
@@ -105,10 +108,19 @@ def ours(found: Collection[Listener], pids: Iterable[int]) -> bool:
     return not wanted
 
 
-def _first_free(candidates: list[int], lowest: int, highest: int) -> socket.socket:
-    while candidates:
-        sock = _bind(candidates.pop())
-        if sock:
+def _shuffled(numbers: Iterable[int]) -> Iterator[int]:
+    """In random order; drawn one by one, since to shuffle thousands takes longer than all else that is done here."""
+    left = list(numbers)
+    draw = random.Random(os.urandom(16))  # noqa: S311  (a port is no secret)
+    while left:
+        index = draw.randrange(len(left))
+        left[index], left[-1] = left[-1], left[index]
+        yield left.pop()
+
+
+def _first_free(candidates: Iterator[int], lowest: int, highest: int) -> socket.socket:
+    for port in candidates:
+        if sock := _bind(port):
             return sock
     raise MissingError(
         f"no free port between {lowest} and {highest} on this node",
@@ -117,7 +129,10 @@ def _first_free(candidates: list[int], lowest: int, highest: int) -> socket.sock
 
 
 def _bind(port: int) -> socket.socket | None:
-    """Bind ``port`` at every address, exclusively; then let our own service bind it beside us."""
+    """Bind ``port`` at every address, exclusively; then let our own service bind it beside us.
+
+    None where anybody has it at any address: both would need SO_REUSEADDR or SO_REUSEPORT, and this one has none yet.
+    """
     dual = socket.has_dualstack_ipv6()
     sock = socket.socket(socket.AF_INET6 if dual else socket.AF_INET)
     if dual:

@@ -33,7 +33,7 @@ class Listening:
     address: str = "127.0.0.1"
 
     def __call__(self, pids: Collection[int]) -> Answer:
-        """Knock; where somebody opens, see in the kernel's table of sockets who. Reading that takes milliseconds."""
+        """Knock; where somebody opens, see in the kernel's table of sockets who."""
         missing = Answer(ready=True)
         for port in self.ports:
             found = ports.listeners(port) if ports.accepts(self.address, port) else []

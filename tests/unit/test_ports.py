@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ood_runtime import ports
+from ood_runtime import ports, sock_diag
 from ood_runtime.errors import MissingError
 
 HAS_IPV6 = socket.has_dualstack_ipv6()
@@ -185,3 +185,30 @@ def test_a_kept_port_cannot_be_listened_at_by_who_had_bound_it_before() -> None:
             with pytest.raises(OSError, match="in use"):
                 late.bind(("127.0.0.1", port))
                 late.listen()
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_the_kernel_tells_the_same_in_both_ways(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bound(address, listen=True) as port, bound(address) as silent:
+        told = ports.listeners(port)
+        assert [(listener.port, listener.uid) for listener in told] == [(port, os.getuid())]
+        assert ports.ours(told, [os.getpid()])
+        assert ports.listeners(silent) == []
+        monkeypatch.setattr(sock_diag, "listening", _refused)
+        assert (ports.listeners(port), ports.listeners(silent)) == (told, [])
+
+
+def test_many_listeners_come_in_several_messages() -> None:
+    with contextlib.ExitStack() as stack:
+        numbers = {stack.enter_context(bound("127.0.0.1", listen=True)) for _ in range(800)}
+        assert numbers <= {port for port, _, _ in sock_diag.listening()}
+
+
+def test_a_refusal_of_the_kernel_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sock_diag, "_SOCK_DIAG_BY_FAMILY", 99)
+    with pytest.raises(OSError, match="Invalid argument"):
+        sock_diag.listening()
+
+
+def _refused() -> list[tuple[int, int, int]]:
+    raise OSError
