@@ -5,8 +5,6 @@ import json
 from typing import Any
 
 from annotated_types import Ge
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from ood_runtime.errors import SettingsError
 from ood_runtime.masking import SECRET_NAME
@@ -14,6 +12,7 @@ from ood_runtime.secret import MASK
 from ood_runtime.settings import sizes
 from ood_runtime.settings.layers import Loaded, keys
 from ood_runtime.settings.model import Settings
+from ood_runtime.settings.section import Section
 
 BUILT_IN = "built in"
 _KINDS = {"string": "text", "array": "list", "object": "mapping of names to values"}
@@ -52,12 +51,12 @@ def text(value: Any) -> str:
 
 
 def _explain_one(key: str, loaded: Loaded) -> str:
-    info = _field(key)
+    section, name = _section(key)
     values = loaded.settings.model_dump(mode="json")
     default = _lookup(Settings().model_dump(mode="json"), key)
     lines = [
         key,
-        f"  {' '.join((info.description or '').split())}",
+        f"  {' '.join(section.meanings()[name].split())}",
         f"  type:     {_type(key)}",
         f"  built in: {text(default)}",
         f"  now:      {text(_masked(_lookup(values, key)))}  ({_source(loaded, key)})",
@@ -74,7 +73,8 @@ def _type(key: str) -> str:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     options = node.get("anyOf", [node])
-    least = next((item.ge for item in _field(key).metadata if isinstance(item, Ge)), None)
+    section, name = _section(key)
+    least = next((item.ge for item in section.model_fields[name].metadata if isinstance(item, Ge)), None)
     kinds = [_one_type(option, least) for option in options if option.get("type") != "null"]
     return " or ".join(kinds)
 
@@ -94,14 +94,14 @@ def _one_type(node: dict[str, Any], least: Any) -> str:
     return " ".join([kind, *limits])
 
 
-def _field(key: str) -> FieldInfo:
-    model: Any = Settings
-    *sections, last = key.split(".")
-    for section in sections:
-        model = model.model_fields[section].annotation
-    assert issubclass(model, BaseModel)  # noqa: S101  (keys() gives only such)
-    info: FieldInfo = model.model_fields[last]
-    return info
+def _section(key: str) -> tuple[type[Section], str]:
+    """The section that ``key`` is in, and its name there."""
+    section: Any = Settings
+    *outer, name = key.split(".")
+    for part in outer:
+        section = section.model_fields[part].annotation
+    assert issubclass(section, Section)  # noqa: S101  (keys() gives only such)
+    return section, name
 
 
 def _source(loaded: Loaded, key: str) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ood_runtime.errors import SettingsError
 from ood_runtime.settings import files
@@ -198,6 +197,14 @@ def _covers(lock: str, key: str) -> bool:
 
 def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
     """The layers' values merged by pydantic-settings: section by section, the strongest layer first."""
+    filled = [layer.values for layer in layers if layer.values]
+    if len(filled) < 2:
+        return filled[0] if filled else {}
+    from pydantic_settings import (  # noqa: PLC0415  (30 ms that only a merge has to wait for)
+        BaseSettings,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+    )
 
     class Source(PydanticBaseSettingsSource):
         def __init__(self, layer: Layer) -> None:

@@ -1,15 +1,29 @@
 """What all sections of the settings have in common."""
 
+import ast
+import inspect
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Section(BaseModel):
     """A section knows all its keys: any other one is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
+    # A section's validator is part of that of all settings, the only one that is used: it is not built for itself.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -18,6 +32,30 @@ class Section(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("should not be true or false")
         return value
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """What each key means: the text below it here.
+
+        Read when somebody asks; pydantic's own way (``use_attribute_docstrings``) reads it at each start, 20 ms.
+        """
+        (definition,) = ast.parse(inspect.getsource(cls)).body
+        assert isinstance(definition, ast.ClassDef)  # noqa: S101
+        return {
+            key.target.id: inspect.cleandoc(text.value.value)
+            for key, text in pairwise(definition.body)
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of this section, with the meanings of its keys."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for key, meaning in cls.meanings().items():
+            properties[key]["description"] = meaning
+        return schema
 
 
 def _absolute(path: Path) -> Path:
