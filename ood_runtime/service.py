@@ -54,6 +54,7 @@ class Service:
     It is ``alone_at`` addresses and ports that it does not use itself, and nobody else shall: it inherits sockets that
     are bound there, as far as they can be.
     With a ``gate`` it starts at once, and itself waits, at what it makes there with mkfifo(1), for those in ``after``.
+    ``ready_file`` is for who waits on other nodes: it has a line when the service is ready, and none before.
     ``own_tmp`` is what it sees as /tmp where it runs in a container. What is ``ours`` runs on the node there, too.
     """
 
@@ -73,6 +74,7 @@ class Service:
     background: bool = False
     tells_end: bool = False
     gate: Path | None = None
+    ready_file: Path | None = None
     probe_seconds: float = 0.0
     stop_signal: Signals = Signals.SIGTERM
     parting: Mapping[str, Signals] = field(default_factory=dict)

@@ -83,6 +83,7 @@ def _master(context: Context) -> Service:
         ready=SparkMaster(Listening((port, ui_port) if page.address == here else (port,), here), page),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
+        ready_file=spark_workers.master_ready(context) if len(context.allocation.nodes) > 1 else None,
         restarts=_MASTER_RESTARTS,
     )
 

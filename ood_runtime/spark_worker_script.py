@@ -57,7 +57,8 @@ class RemoteWorker:
     from which the master is reached. ``scratch`` and ``local_dirs`` are directories, with $VARIABLES.
 
     The worker is started again ``restarts`` times. It ends when its master was not there for ``boot_seconds`` at first,
-    for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that.
+    for ``gone_seconds`` later. With ``gate`` it boots beside its master, where ``spark.metrics.conf`` is free for that,
+    and is let in when ``master_ready`` has a line.
 
     ``container`` are the words that run a command in a container, the last of which is the image: ``java`` is in it.
     With ``wholly_inside`` the session itself is in that image: what it has bound is bound as far as the node has it.
@@ -75,6 +76,7 @@ class RemoteWorker:
     program: tuple[str, ...]
     master_host: str
     master_port: int
+    master_ready: Path
     executor_cores: int
     executor_mib: int
     reserve_mib: int

@@ -159,6 +159,11 @@ def _gate(context: Context, rank: int) -> Path | None:
     return None if theirs else context.directories.scratch / "spark" / f"gate-{rank}"
 
 
+def master_ready(context: Context) -> Path:
+    """What says on other nodes that the master takes workers."""
+    return context.directories.private / "spark" / "master-ready"
+
+
 def _trouble(context: Context) -> Path:
     # What an earlier session in this directory left there must not be taken for ours.
     return context.directories.private / "spark" / "trouble" / context.grant.session_id
@@ -220,10 +225,8 @@ def _remote_worker(context: Context, sizes: Sizes, tasks: Sequence[Task]) -> Rem
         main=_MAIN,
         program=_last_arguments(context),
         master_host=address(context),
-        # That of its web interface, which is opened when it can take workers; unless it is for the first node only.
-        master_port=context.grant.ports[
-            "spark_master_ui" if spark_tls.interface_address(context) == address(context) else "spark_master"
-        ],
+        master_port=context.grant.ports["spark_master"],
+        master_ready=master_ready(context),
         executor_cores=sizes.executor_cores,
         executor_mib=sizes.executor_memory // MIB,
         shares=sizes.shares,

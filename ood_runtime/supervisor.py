@@ -12,7 +12,7 @@ from types import TracebackType
 
 from ood_runtime import failures, kernel, logs, ports, processes
 from ood_runtime.checks import Checks
-from ood_runtime.gate import open_wide
+from ood_runtime.gate import open_wide, tell
 from ood_runtime.memory_kills import REMEDY, MemoryKills
 from ood_runtime.plan import Plan
 from ood_runtime.running import Running
@@ -175,6 +175,7 @@ class Supervisor:
         running.detail = answer.detail
         if answer.ready:
             running.ready = True
+            self._tell_others(running)
             self._status.service(running.service.name, "ready" if probe else "running", detail=answer.detail)
         elif answer.port_lost and not self._published:
             raise PortLostError(answer.detail)
@@ -208,6 +209,7 @@ class Supervisor:
         service = running.service
         if service.gate is not None:
             service.gate.unlink(missing_ok=True)
+        self._tell_others(running)
         log = logs.open_for_service(self._session.root / service.log, needed=not self._published)
         try:
             running.process = spawn(service, self._environment, log)
@@ -215,6 +217,10 @@ class Supervisor:
             os.close(log)
         running.started = time.monotonic()
         self._status.service(service.name, "starting", pid=running.process.pid)
+
+    def _tell_others(self, running: Running) -> None:
+        if running.service.ready_file is not None:
+            tell(running.service.ready_file, running.ready, needed=not self._published)
 
     def _turn(self, seconds: float) -> None:
         """Wait up to ``seconds`` for something to happen, and act on it."""

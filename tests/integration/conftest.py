@@ -10,9 +10,9 @@ from tests.support.remote_workers import Master, Workers
 
 
 @pytest.fixture
-def master() -> Iterator[Master]:
+def master(tmp_path: Path) -> Iterator[Master]:
     """Does not listen yet."""
-    master = Master()
+    master = Master(tmp_path / "master's \nready file")
     yield master
     master.close()
 

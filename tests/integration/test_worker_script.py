@@ -5,6 +5,7 @@ import resource
 import signal
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,11 @@ def test_the_log_is_private_and_goes_on(workers: Workers, master: Master, tmp_pa
     assert workers.log().startswith(first)
 
 
-def test_java_boots_beside_its_master_and_passes_the_gate_when_that_listens(workers: Workers, master: Master) -> None:
+@pytest.mark.parametrize("before", [Master.listen, lambda master: None], ids=["not yet", "all at once"])
+def test_java_boots_beside_its_master_and_passes_the_gate_when_that_takes_workers(
+    workers: Workers, master: Master, before: Callable[[Master], None]
+) -> None:
+    before(master)
     workers.start()
     note = workers.begun()
     time.sleep(0.5)
@@ -94,7 +99,8 @@ def test_java_boots_beside_its_master_and_passes_the_gate_when_that_listens(work
     assert (Path(note["cwd"]) / "gate").read_bytes() == b""  # who comes again does not wait
 
 
-def test_without_bash_it_starts_all_the_same(workers: Workers) -> None:
+def test_without_bash_it_starts_all_the_same(workers: Workers, master: Master) -> None:
+    master.open()
     workers.write(change=lambda text: text.replace("command -v bash", "command -v no-such-shell"))
     workers.start()
     workers.wait(lambda: workers.started() and workers.started()[-1]["passed"])

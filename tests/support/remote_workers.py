@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_runtime import processes
+from ood_runtime.gate import tell
 from ood_runtime.spark_worker_script import RemoteWorker, environment_file, script
 
 # What each start does is the next word in $STAND_IN: stay, stubborn (SIGTERM is not heeded), family (with a child, and
@@ -70,15 +71,23 @@ def looking_often(text: str) -> str:
 
 
 class Master:
-    """Somebody who listens where the master does; ``open`` and ``close`` may come in any order."""
+    """Somebody who listens where the master does; ``open`` and ``close`` may come in any order.
 
-    def __init__(self) -> None:
+    ``ready_file`` is what says that it takes workers; ``open`` does so at once, ``listen`` does not yet.
+    """
+
+    def __init__(self, ready_file: Path) -> None:
+        self.ready_file = ready_file
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", self.port), backlog=4096)
+        self.listen()
+        tell(self.ready_file, ready=True, needed=True)
+
+    def listen(self) -> None:
+        self._socket = self._socket or socket.create_server(("127.0.0.1", self.port), backlog=4096)
 
     def close(self) -> None:
         if self._socket:
@@ -123,6 +132,7 @@ class Workers:
             program=("--properties-file", "/p", f"spark://127.0.0.1:{self.master.port}"),
             master_host="127.0.0.1",
             master_port=self.master.port,
+            master_ready=self.master.ready_file,
             executor_cores=1,
             executor_mib=16,
             reserve_mib=64,

@@ -4,7 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from ood_runtime.gate import open_wide
+import pytest
+
+from ood_runtime.errors import SessionError
+from ood_runtime.gate import open_wide, tell
 from tests.unit.calls import WaitUntil
 
 
@@ -30,3 +33,26 @@ def test_a_link_is_no_gate(tmp_path: Path) -> None:
     (tmp_path / "gate").symlink_to(tmp_path / "target")
     assert not open_wide(tmp_path / "gate")
     assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_who_is_on_another_node_reads_a_file_that_stays_the_same(tmp_path: Path) -> None:
+    path, read = tmp_path / "ready", ["sh", "-c", 'read -r _ <"$0"', str(tmp_path / "ready")]
+    tell(path, ready=False, needed=True)
+    first = path.stat()
+    assert (first.st_mode & 0o777, subprocess.run(read, check=False).returncode) == (0o600, 1)
+    tell(path, ready=True, needed=True)
+    assert path.stat().st_ino == first.st_ino
+    assert subprocess.run(read, check=False).returncode == 0
+    tell(path, ready=False, needed=True)
+    assert subprocess.run(read, check=False).returncode == 1
+
+
+def test_where_nothing_can_be_told(tmp_path: Path) -> None:
+    tell(tmp_path / "none" / "ready", ready=True, needed=False)
+    with pytest.raises(SessionError, match="other nodes") as caught:
+        tell(tmp_path / "none" / "ready", ready=True, needed=True)
+    assert "quota" in caught.value.remedy
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(SessionError):
+        tell(tmp_path / "link", ready=True, needed=True)
+    assert not (tmp_path / "target").exists()

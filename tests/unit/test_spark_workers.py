@@ -202,8 +202,9 @@ def test_files_for_the_other_nodes() -> None:
 def test_the_script_knows_the_session() -> None:
     script = text(workers(context(3, workers_per_node=2)), "spark/remote-worker.sh")
     values = {name: variable(script, name) for name in ("session", "master", "port", "per_node", "logs")}
-    expected = {"session": "id-of-session", "master": ADDRESS, "port": "20003", "per_node": "2"}
+    expected = {"session": "id-of-session", "master": ADDRESS, "port": "20002", "per_node": "2"}
     assert values == {**expected, "logs": str(ROOT / "logs")}
+    assert f"read -r _ <{shlex.quote(str(spark_workers.master_ready(context(3))))}" in script
     assert "umask 0027" in script
     assert f"{ROOT}/scratch" not in script, "scratch space is on this node only"
 

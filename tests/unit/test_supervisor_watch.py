@@ -93,6 +93,29 @@ def test_the_processes_of_a_dead_service_are_ended_before_it_starts_again(scene:
     assert in_child(lambda: scene.run([worker], then)) == 0
 
 
+def test_other_nodes_are_told_whether_a_service_is_ready(scene: Scene, in_child: InChild, tmp_path: Path) -> None:
+    told = tmp_path / "ready"
+    told.write_text("of an earlier session\n")
+    master = service("master", restarts=1, ready_file=told)
+
+    def scenario() -> list[tuple[str, str]]:
+        seen = []
+
+        def then(running: Supervisor, status: Status) -> None:
+            seen.append(("ready", told.read_text()))
+            status.listeners.append(
+                lambda status, event: (
+                    seen.append((event["state"], told.read_text())) if event["state"] in ("starting", "ready") else None
+                )
+            )
+            watch_and_kill("master", 2)(running, status)
+
+        assert outcome(scene, [master], then)[1] == 5
+        return seen
+
+    assert in_child(scenario) == [("ready", "ready\n"), ("starting", ""), ("ready", "ready\n")]
+
+
 def test_a_background_service_never_matters(scene: Scene, in_child: InChild) -> None:
     def then(running: Supervisor, status: Status) -> None:
         assert "builder" in status.services

@@ -50,6 +50,7 @@ WORKER = RemoteWorker(
     program=(),
     master_host="10.1.0.1",
     master_port=7077,
+    master_ready=Path("/s/master-ready"),
     executor_cores=1,
     executor_mib=1,
     reserve_mib=512,
