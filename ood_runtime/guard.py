@@ -64,10 +64,17 @@ def _supervise(work: Callable[[Announce], int], guard: int, write_end: int) -> N
                 os.write(write_end, line.encode() + b"\n")
 
             exit_status = work(announce)
+    except SystemExit as asked:
+        exit_status = status_of(asked)
     except BaseException:  # noqa: BLE001  (os._exit would swallow it)
         traceback.print_exc()
     finally:
         leave(exit_status)
+
+
+def status_of(asked: SystemExit) -> int:
+    """The exit status that ``sys.exit`` was called for."""
+    return asked.code if isinstance(asked.code, int) else 0 if asked.code is None else 1
 
 
 def leave(exit_status: int) -> NoReturn:

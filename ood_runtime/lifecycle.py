@@ -75,6 +75,7 @@ def run(planner: Planner, request: Request, announce: Announce, progress: Progre
 
 def _outline(planner: Planner, request: Request) -> Outline:
     """What must be known first. What is missing, or wrong, is told to who waits for the session, too."""
+    planner.ask(request)
     try:
         # The environment may come from a file system that does not answer: whoever waits can still end it.
         while not planner.answers(0.2):

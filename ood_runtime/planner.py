@@ -3,6 +3,7 @@
 Settings, templates and password hashes need 25 MB of libraries for a moment; a supervisor may run for days.
 """
 
+import contextlib
 import gc
 import os
 import pickle
@@ -22,14 +23,17 @@ from ood_runtime.signals import END_SIGNALS, STOP_SIGNAL
 
 
 class Planner:
-    """Answers with an outline at once, and with a plan for each drawing of ports and secrets."""
+    """Answers a request with an outline, and each drawing of ports and secrets with a plan.
 
-    def __init__(self, request: Request) -> None:
+    Made before anybody knows what will be asked: the libraries that it loads are what takes long.
+    """
+
+    def __init__(self) -> None:
         here, there = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             here.close()
-            _serve(request, there)
+            _serve(there)
         there.close()
         self._socket = here
         self._file = here.makefile("rwb")
@@ -41,6 +45,14 @@ class Planner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        with contextlib.suppress(ChildProcessError):  # who ends sessions has seen its end
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+
+    def ask(self, request: Request) -> None:
+        """Let it plan for ``request``, the only one in its life."""
+        self._tell(request)
 
     def outline(self) -> Outline:
         """What must be known before anything is drawn. Raises SettingsError or MissingError."""
@@ -53,8 +65,7 @@ class Planner:
 
     def plan(self, directories: Directories, grant: Grant) -> Plan:
         """The plan with these places, ports and secrets. Raises SettingsError or MissingError."""
-        pickle.dump((directories, grant), self._file)
-        self._file.flush()
+        self._tell((directories, grant))
         plan: Plan = self._answer()
         return plan
 
@@ -63,6 +74,11 @@ class Planner:
         if not self._file.closed:
             self._file.close()
             self._socket.close()
+
+    def _tell(self, what: object) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # it has ended, as the answer will show
+            pickle.dump(what, self._file)
+            self._file.flush()
 
     def _answer(self) -> Any:
         try:
@@ -76,7 +92,7 @@ class Planner:
         return answer
 
 
-def _serve(request: Request, connection: socket.socket) -> None:
+def _serve(connection: socket.socket) -> None:
     """The child: never returns."""
     kernel.die_with_parent(signal.SIGKILL)
     signal.set_wakeup_fd(-1)
@@ -85,7 +101,7 @@ def _serve(request: Request, connection: socket.socket) -> None:
     exit_status = 1
     try:
         with connection.makefile("rwb") as file:
-            _answer_all(request, file)
+            _answer_all(file)
         exit_status = 0
     except (BrokenPipeError, ConnectionError):
         exit_status = 0
@@ -95,7 +111,7 @@ def _serve(request: Request, connection: socket.socket) -> None:
         os._exit(exit_status)
 
 
-def _answer_all(request: Request, file: BufferedRWPair) -> None:
+def _answer_all(file: BufferedRWPair) -> None:
     def tell(answer: object) -> None:
         pickle.dump(answer, file)
         file.flush()
@@ -106,13 +122,12 @@ def _answer_all(request: Request, file: BufferedRWPair) -> None:
     try:
         from ood_runtime.planning import prepare  # noqa: PLC0415  (the weight that the parent must not carry)
 
-        prepared = prepare(request)
+        prepared = prepare(pickle.load(file))  # noqa: S301  (our own parent)
         tell(prepared.outline)
         while True:
-            try:
-                directories, grant = pickle.load(file)  # noqa: S301  (our own parent)
-            except EOFError:
-                return
+            directories, grant = pickle.load(file)  # noqa: S301
             tell(prepared.plan(directories, grant))
+    except EOFError:
+        return  # nobody asks any more
     except OodRuntimeError as error:
         tell(error)

@@ -55,13 +55,17 @@ def main() -> None:
     if arguments == ["--version"]:
         sys.stdout.write(f"ood-runtime {__version__}\n")
         return
-    from ood_runtime.cli.group import run  # noqa: PLC0415  (click is only needed from here on)
-    from ood_runtime.guard import leave  # noqa: PLC0415
+    if arguments[:1] == ["start"] and not _completing():
+        from ood_runtime.cli import guarded  # noqa: PLC0415
+
+        guarded.run()
+    from ood_runtime.cli import group  # noqa: PLC0415  (click is only needed from here on)
+    from ood_runtime.guard import leave, status_of  # noqa: PLC0415
 
     try:
-        run()
+        group.run()
     except SystemExit as asked:  # the exit status counts, also when the output has nowhere to go
-        leave(asked.code if isinstance(asked.code, int) else 0 if asked.code is None else 1)
+        leave(status_of(asked))
 
 
 def _open_standard_streams() -> None:

@@ -30,10 +30,10 @@ def group() -> None:
     """Jupyter and RStudio with a Spark cluster, inside a batch job."""
 
 
-def run() -> None:
-    """Run the group; an error that we know is told in words, not as a traceback."""
+def run(supervised: object = None) -> None:
+    """Run the group; an error that we know is told in words, not as a traceback. ``supervised`` is for ``start``."""
     try:
-        group(prog_name="ood-runtime")
+        group(prog_name="ood-runtime", obj=supervised)
     except OodRuntimeError as error:
         report(error)
         sys.exit(error.exit_status)

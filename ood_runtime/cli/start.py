@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from ood_runtime import guard
 from ood_runtime.cli import options
-from ood_runtime.cli.group import report
-from ood_runtime.errors import OodRuntimeError, SettingsError
+from ood_runtime.cli.guarded import Supervised
+from ood_runtime.errors import SettingsError
 
 
 @click.command("start")
@@ -18,7 +17,9 @@ from ood_runtime.errors import OodRuntimeError, SettingsError
 @options.settings()
 @click.option("--launcher", metavar="NAME", help="As --set launcher=NAME. Not set: found from the job's environment.")
 @click.option("--allow-root", is_flag=True, help="Run as root: for a demonstration in a container, or a test.")
+@click.pass_obj
 def command(
+    supervised: Supervised,
     app: str,
     session_dir: Path | None,
     config_files: tuple[Path, ...],
@@ -41,19 +42,8 @@ def command(
         )
     asked = options.request(app, session_dir, config_files, overrides, launcher=launcher, allow_root=allow_root)
 
-    def work(announce: guard.Announce) -> int:
-        # Only the supervisor needs these: the guard keeps small.
-        from ood_runtime.planner import Planner  # noqa: PLC0415
+    # Loaded while the planner loads its libraries, which takes longer; probes come with every plan.
+    from ood_runtime import lifecycle, probes  # noqa: F401, PLC0415
+    from ood_runtime.progress import Progress  # noqa: PLC0415
 
-        try:
-            with Planner(asked) as planner:
-                # Loaded while the planner loads its libraries, which takes longer; probes come with every plan.
-                from ood_runtime import lifecycle, probes  # noqa: F401, PLC0415
-                from ood_runtime.progress import Progress  # noqa: PLC0415
-
-                return lifecycle.run(planner, asked, announce, Progress())
-        except OodRuntimeError as error:
-            report(error)
-            return error.exit_status
-
-    sys.exit(guard.run(work))
+    sys.exit(lifecycle.run(supervised.planner, asked, supervised.announce, Progress()))

@@ -48,6 +48,9 @@ class SmallPlanner(Planner):
     draws: list[int] = field(default_factory=list)
     pid: int = -1
 
+    def ask(self, request: Request) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -146,7 +147,7 @@ def test_an_error_has_its_log_and_its_remedy_on_lines_of_their_own(capsys: pytes
 
 def test_root_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr("ood_runtime.guard.run", lambda work: pytest.fail("a session was started"))
+    monkeypatch.setattr("ood_runtime.lifecycle.run", lambda *arguments: pytest.fail("a session was started"))
     with pytest.raises(SettingsError, match="refuses to run as root") as caught:
         start_command.main(["jupyter"], standalone_mode=False)
     assert "--allow-root" in caught.value.remedy
@@ -155,9 +156,10 @@ def test_root_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_root_is_let_through_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr("ood_runtime.guard.run", lambda work: 42)
+    monkeypatch.setattr("ood_runtime.lifecycle.run", lambda planner, request, *others: 42 if request.allow_root else 0)
+    supervised = SimpleNamespace(planner=None, announce=None)
     with pytest.raises(SystemExit) as caught:
-        start_command.main(["jupyter", "--allow-root"], standalone_mode=False)
+        start_command.main(["jupyter", "--allow-root"], standalone_mode=False, obj=supervised)
     assert caught.value.code == 42
 
 

@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,18 @@ def plans(outline: Outline) -> Any:
     return lambda request: SimpleNamespace(outline=outline, plan=plan)
 
 
+@contextmanager
+def asked(request: Request = REQUEST) -> Iterator[Planner]:
+    with Planner() as planner:
+        planner.ask(request)
+        yield planner
+
+
+def outline_of(request: Request = REQUEST) -> Outline:
+    with asked(request) as planner:
+        return planner.outline()
+
+
 def grant(port: int) -> Grant:
     return Grant({"web": port}, {"password": Secret("gsecret")})
 
@@ -46,10 +59,12 @@ def test_an_outline_and_many_plans(
     monkeypatch.setattr(planning, "prepare", plans(outline))
 
     def scenario() -> tuple[Outline, list[Mapping[str, str | int | Secret]], int]:
-        with Planner(REQUEST) as planner:
+        with asked() as planner:
             answer = planner.outline()
             found = [planner.plan(directories, grant(port)).connection for port in (1, 2, 3)]
-        return answer, found, os.waitstatus_to_exitcode(os.wait()[1])
+            planner.close()
+            _, status = os.wait()
+        return answer, found, os.waitstatus_to_exitcode(status)
 
     answer, found, status = in_child(scenario)
     assert answer == outline
@@ -65,13 +80,13 @@ def test_errors_come_over_as_they_are(
 
     monkeypatch.setattr(planning, "prepare", prepare)
     with pytest.raises(MissingError) as caught:
-        in_child(lambda: Planner(REQUEST).outline())
+        in_child(outline_of)
     assert (caught.value.what, caught.value.remedy, caught.value.log) == ("no Java", "load it", "/x")
 
     monkeypatch.setattr(planning, "prepare", plans(outline))
 
     def late() -> None:
-        with Planner(REQUEST) as planner:
+        with asked() as planner:
             planner.outline()
             planner.plan(directories, grant(13))
 
@@ -85,7 +100,7 @@ def test_a_child_that_dies_is_an_error_in_words(in_child: InChild, monkeypatch: 
 
     monkeypatch.setattr(planning, "prepare", prepare)
     with pytest.raises(OodRuntimeError, match="ended unexpectedly") as caught:
-        in_child(lambda: Planner(REQUEST).outline())
+        in_child(outline_of)
     assert "memory" in caught.value.remedy
 
 
@@ -95,7 +110,7 @@ def test_signals_of_a_whole_job_are_left_to_the_parent(
     monkeypatch.setattr(planning, "prepare", plans(outline))
 
     def scenario() -> object:
-        with Planner(REQUEST) as planner:
+        with asked() as planner:
             planner.outline()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 os.kill(planner.pid, number)
@@ -108,8 +123,18 @@ def test_the_parent_stays_small(in_child: InChild, outline: Outline) -> None:
     def scenario() -> bool:
         for name in [name for name in sys.modules if name.startswith("ood_runtime.planning")]:
             del sys.modules[name]
-        with Planner(Request("nonsense", {})) as planner, pytest.raises(SettingsError, match="there is no app"):
+        with asked(Request("nonsense", {})) as planner, pytest.raises(SettingsError, match="there is no app"):
             planner.outline()
         return "ood_runtime.planning" in sys.modules
 
     assert in_child(scenario) is False
+
+
+def test_nobody_has_asked(in_child: InChild) -> None:
+    def scenario() -> None:
+        with Planner():
+            pass
+        with pytest.raises(ChildProcessError):
+            os.wait()
+
+    in_child(scenario)
