@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from ood_runtime import ui_filter
+from ood_runtime import processes, ui_filter
 from ood_runtime.secret import Secret
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import Job
@@ -86,7 +86,9 @@ class SparkJob:
 
     def pids(self, node: str, word: str) -> list[int]:
         """The processes of the user on a node whose command line has ``word`` in it, the oldest first."""
-        return sorted(pid for pid, line in self.cluster.left().get(node, {}).items() if word in line)
+        found = [pid for pid, line in self.cluster.left().get(node, {}).items() if word in line]
+        # Numbers are given anew from 1 when they have all been used.
+        return sorted(found, key=lambda pid: (processes.started_at(pid) or 0, pid))
 
     def kill(self, node: str, word: str) -> None:
         """SIGKILL to the oldest process that ``pids`` finds, which has to be there."""
