@@ -28,7 +28,7 @@ class GatewayEntrance:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Come in as the portal's form does."""
-        answer = Listening((self.port,), self.address)(pids)
+        answer = Listening((self.port,))(pids)
         if not answer.ready:
             return answer
         try:

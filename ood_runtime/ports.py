@@ -89,13 +89,6 @@ def same_user(found: Collection[Listener]) -> bool:
     return bool(found) and all(listener.uid == os.getuid() for listener in found)
 
 
-def accepts(address: str, port: int) -> bool:
-    """Whether somebody, whoever it is, accepts connections there; costs next to nothing."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
-        sock.settimeout(1.0)
-        return sock.connect_ex((address, port)) == 0
-
-
 def ours(found: Collection[Listener], pids: Iterable[int]) -> bool:
     """Whether all of ``found`` belong to this user and to one of the processes ``pids``."""
     if any(listener.uid != os.getuid() for listener in found):

@@ -30,13 +30,16 @@ class Listening:
     """The service's own processes, and nobody else, listen on all of ``ports``."""
 
     ports: tuple[int, ...]
-    address: str = "127.0.0.1"
 
     def __call__(self, pids: Collection[int]) -> Answer:
-        """Knock; where somebody opens, see in the kernel's table of sockets who."""
+        """See who listens in the kernel's table of sockets.
+
+        Nobody knocks: Jetty lets two wait at its door while it starts, and who comes third waits for a second
+        (tcp(7): the kernel drops what a full queue cannot take).
+        """
         missing = Answer(ready=True)
         for port in self.ports:
-            found = ports.listeners(port) if ports.accepts(self.address, port) else []
+            found = ports.listeners(port)
             if not found:
                 missing = Answer(ready=False, detail=f"port {port} is not open yet")
             elif not ports.ours(found, pids):
@@ -59,7 +62,7 @@ class JupyterLogin:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Log in as the portal's form does, with a cookie and a field ``_xsrf`` of the same value."""
-        answer = Listening((self.port,), self.address)(pids)
+        answer = Listening((self.port,))(pids)
         if not answer.ready:
             return answer
         form = urlencode({"_xsrf": "probe", "password": self.password.reveal()})
@@ -94,7 +97,7 @@ class RStudioSignIn:
 
     def __call__(self, pids: Collection[int]) -> Answer:
         """Sign in as the portal's form does, with the cookies and fields that each release compares."""
-        answer = Listening((self.port,), self.address)(pids)
+        answer = Listening((self.port,))(pids)
         if not answer.ready:
             return answer
         try:
@@ -149,7 +152,7 @@ class MasterPage:
 
         The header is for nobody who took its port.
         """
-        if not ports.same_user(ports.listeners(self.port) if ports.accepts(self.address, self.port) else []):
+        if not ports.same_user(ports.listeners(self.port)):
             # Until the session is ready the ports are held, and who takes one nevertheless is seen by the master's end.
             raise ConnectionError(f"port {self.port} is not open yet")
         with closing(pinned.connection(self.address, self.port, _SECONDS, self.certificate)) as master:

@@ -74,13 +74,13 @@ def cluster(context: Context, directory: Path) -> Part:
 
 def _master(context: Context) -> Service:
     port, ui_port = context.grant.ports["spark_master"], context.grant.ports["spark_master_ui"]
-    page, here = spark_workers.master_page(context), address(context)
+    page = spark_workers.master_page(context)
     return Service(
         name=MASTER,
         argv=(spark_jvm.executable(context), f"@{context.directories.private / 'spark/master.args'}"),
         environment=spark_jvm.environment(context),
         directory=context.directories.scratch,
-        ready=SparkMaster(Listening((port, ui_port) if page.address == here else (port,), here), page),
+        ready=SparkMaster(Listening((port, ui_port) if page.address == address(context) else (port,)), page),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port, ui_port),
         ready_file=spark_workers.master_ready(context) if len(context.allocation.nodes) > 1 else None,

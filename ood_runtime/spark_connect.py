@@ -119,7 +119,7 @@ def _service(context: Context) -> Service:
         name=NAME,
         argv=(str(context.directories.private / _SCRIPT),),
         environment=spark_jvm.environment(context) | spark_driver.python_environment(context),
-        ready=Listening((port,), ADDRESS),
+        ready=Listening((port,)),
         ready_seconds=context.settings.timeouts.ready,
         ports=(port,),
         alone_at=((OTHER_ADDRESS, port),),

@@ -122,7 +122,7 @@ def _signs_in(context: Context) -> RStudioSignIn:
 
 def _service(context: Context, head_start: float) -> Service:
     settings, rstudio = context.settings, _rstudio(context)
-    address, port = _listens(context)
+    _, port = _listens(context)
     return Service(
         name="rstudio",
         argv=(*_isolated(context), str(rstudio.rserver.path), *_arguments(context)),
@@ -140,7 +140,7 @@ def _service(context: Context, head_start: float) -> Service:
             **_data_home(context),
             **context.allocation.environment,
         },
-        ready=Listening((port,), address) if context.tls else _signs_in(context),
+        ready=Listening((port,)) if context.tls else _signs_in(context),
         ready_seconds=settings.timeouts.ready,
         head_start=head_start,
         ports=(port,),

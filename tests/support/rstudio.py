@@ -133,7 +133,7 @@ def rserver(
     )
     try:
         deadline = time.monotonic() + ANSWERS_WITHIN
-        while process.poll() is None and not ports.accepts("127.0.0.1", port):
+        while process.poll() is None and not ports.listeners(port):
             assert time.monotonic() < deadline, "rserver does not answer"
             time.sleep(0.02)
         yield RServer(place, port, process)

@@ -96,7 +96,7 @@ def gateway() -> Iterator[Gateway]:
     task = loop.create_task(gateway_server.serve({**listens, "secret": SECRET, "target": target}))
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
     thread.start()
-    while not ports.accepts("127.0.0.1", port):
+    while not ports.listeners(port):
         pass
     yield Gateway(port, backend.server_port)
     loop.call_soon_threadsafe(task.cancel)
