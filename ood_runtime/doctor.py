@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,28 +15,25 @@ from ood_runtime import (
     container_doctor,
     container_software,
     environment_software,
-    isolation,
     java,
     launchers,
     place,
     ports,
-    r_home,
-    rserver_options,
-    rstudio_home,
+    rstudio_doctor,
     scratch,
     spark_home,
+    spark_sizes,
 )
 from ood_runtime.apps import jupyter
 from ood_runtime.environment_changes import changes
 from ood_runtime.environment_software import Provided
 from ood_runtime.errors import OodRuntimeError
-from ood_runtime.finding import BAD, GOOD, WARNING, Finding
+from ood_runtime.finding import BAD, GOOD, WARNING, Check, Finding
+from ood_runtime.launchers import Launcher
 from ood_runtime.settings import Settings
-from ood_runtime.settings.sizes import GIB
+from ood_runtime.settings.sizes import GIB, text
 from ood_runtime.spark_software import archive_directories, find_python
 
-_Check = Callable[[Settings, Mapping[str, str]], Iterator[Finding]]
-_AUTO = "set rstudio.isolation to auto"
 _LEAST_SCRATCH = GIB  # bytes; shuffle data of a small job
 
 
@@ -52,7 +49,7 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
         settings, environment = provided.settings, provided.environment
     except OodRuntimeError as error:
         findings.append(Finding("environment", BAD, error.what, error.remedy))
-    checks: list[tuple[str, _Check]] = [
+    checks: list[tuple[str, Check]] = [
         ("Python", _python),
         ("scheduler", _scheduler),
         ("host name", _host),
@@ -69,19 +66,19 @@ def examine(settings: Settings, environment: Mapping[str, str], app: str | None 
     return findings
 
 
-def _software(settings: Settings, app: str | None) -> list[tuple[str, _Check]]:
+def _software(settings: Settings, app: str | None) -> list[tuple[str, Check]]:
     """How to look at the software of ``app``, or of all."""
     if settings.environment.container:
         return [("container", partial(container_doctor.examine, app))]
-    checks: list[tuple[str, _Check]] = []
+    checks: list[tuple[str, Check]] = []
     if app is None or app.startswith("jupyter"):
-        checks.append(("Jupyter", _jupyter))
+        checks += [("Jupyter", _jupyter), ("portal", _portal)]
     if app is None or app.endswith("-spark"):
-        checks += [("Spark", _spark), ("Java", _java)]
+        checks += [("Spark", _spark), ("Java", _java), ("memory", _memory)]
     if app in (None, "jupyter-spark"):
         checks.append(("PySpark kernel", _kernel))
     if app is None or app.startswith("rstudio"):
-        checks += [("R", _r), ("RStudio Server", _rstudio), ("own /tmp", _own_tmp)]
+        checks += rstudio_doctor.CHECKS
     return checks
 
 
@@ -118,13 +115,36 @@ def _python(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 
 def _scheduler(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    launcher = launchers.choose(settings.launcher or ("ssh" if settings.ssh.hosts else None), environment)
+    launcher = _launcher(settings, environment)
     node = launcher.allocation(environment, Path.cwd(), settings).nodes[0]
     yield Finding(
         "scheduler",
         GOOD,
         f"launcher {launcher.name}; {node.cpus} CPUs and {node.memory / GIB:.1f} GiB for a session here",
     )
+
+
+def _launcher(settings: Settings, environment: Mapping[str, str]) -> Launcher:
+    return launchers.choose(settings.launcher or ("ssh" if settings.ssh.hosts else None), environment)
+
+
+def _memory(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    nodes = _launcher(settings, environment).allocation(environment, Path.cwd(), settings).nodes
+    sizes = spark_sizes.compute(nodes, settings.spark)
+    driver, executor = text(sizes.driver_memory), text(sizes.executor_memory)
+    yield Finding("memory", GOOD, f"enough for drivers of {driver} and {sizes.executors} executors of {executor}")
+
+
+def _portal(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if settings.portal.origin:
+        yield Finding("portal", GOOD, settings.portal.origin)
+    elif _launcher(settings, environment).name != launchers.LOCAL:
+        yield Finding(
+            "portal",
+            WARNING,
+            "portal.origin is not set: Jupyter refuses logins through the portal",
+            "give the site file the portal's address as browsers show it, or each app with `ood-runtime init --portal`",
+        )
 
 
 def _host(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -207,60 +227,6 @@ def _jupyter(settings: Settings, environment: Mapping[str, str]) -> Iterator[Fin
         yield Finding(
             "Python kernel", WARNING, f"{found.python} has no ipykernel", f"{found.python} -m pip install ipykernel"
         )
-
-
-def _r(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    if settings.rstudio.image:
-        yield Finding("R", GOOD, f"that of {settings.rstudio.image}")
-        return
-    found = r_home.find(settings.rstudio.r, environment)
-    yield Finding("R", GOOD, f"{found.version} at {found.command}, with libR.so in {found.home}")
-
-
-def _rstudio(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    user = rstudio_home.user_name()
-    image = _image(settings, environment)
-    found = rstudio_home.find_rserver(settings.rstudio, environment, image)
-    version = found.version or rserver_options.release(found.options)
-    where = f" in {image.image}" if image else ""
-    yield Finding("RStudio Server", GOOD, f"{version} at {found.path}{where}; sessions by {found.rsession}, for {user}")
-
-
-def _own_tmp(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    if image := _image(settings, environment):
-        yield Finding("own /tmp", GOOD, f"by {image.program}")
-        return
-    try:
-        server = rstudio_home.find_rserver(settings.rstudio, environment)
-    except OodRuntimeError:
-        server = None  # told above; what there is still counts
-    if server is not None:
-        found = rstudio_home.find_isolation(settings.rstudio, environment, server)
-        kept = rserver_options.why_own_tmp(server.options)
-        if found is None and kept:
-            yield Finding("own /tmp", WARNING, f"rstudio.isolation is none, and this release keeps {kept}", _AUTO)
-        else:
-            yield Finding("own /tmp", GOOD, f"{found.name}, by {found.program}" if found else "not needed")
-    yield from _unusable_isolations(environment, all_of_them=server is None)
-
-
-def _unusable_isolations(environment: Mapping[str, str], *, all_of_them: bool) -> Iterator[Finding]:
-    """What is installed and does not work; with ``all_of_them`` also what works, and what is not there."""
-    for name in isolation.ORDER:
-        if not all_of_them and isolation.installed(name, environment) is None:
-            continue
-        try:
-            found = isolation.find(name, environment)
-        except OodRuntimeError as error:
-            yield Finding("own /tmp", WARNING, error.what, error.remedy)
-        else:
-            if all_of_them:
-                yield Finding("own /tmp", GOOD, f"{name}, by {found.program}")
-
-
-def _image(settings: Settings, environment: Mapping[str, str]) -> isolation.Isolation | None:
-    image = settings.rstudio.image
-    return isolation.find("apptainer", environment, image) if image else None
 
 
 def _spark(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

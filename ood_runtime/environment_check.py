@@ -49,9 +49,9 @@ def _steps(environment: Environment, job: Mapping[str, str]) -> list[MissingErro
 
 def _told(step: Environment, error: MissingError, job: Mapping[str, str], *, alone: bool) -> MissingError | None:
     """The error of a single step with the names that there are; None where it may follow from an earlier one."""
-    if step.modules:
-        names = environment_names.modules(job)
-        return _unless_known("modules", "module", step.modules[0], names, "`module avail` lists them") or error
+    if step.all_modules:
+        names, key = environment_names.modules(job), "modules" if step.modules else "more_modules"
+        return _unless_known(key, "module", step.all_modules[0], names, "`module avail` lists them") or error
     if step.collection:
         names = environment_names.collections(job)
         listed = "`module savelist` lists them"

@@ -1,6 +1,9 @@
 """What ``doctor`` has found of one thing, as a value."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+
+from ood_runtime.settings import Settings
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 
@@ -13,3 +16,7 @@ class Finding:
     state: str
     detail: str
     remedy: str = ""
+
+
+# Looks at one thing, with these settings in this environment; may raise OodRuntimeError.
+Check = Callable[[Settings, Mapping[str, str]], Iterator[Finding]]

@@ -115,10 +115,21 @@ def prepare(request: Request) -> Prepared:
         port_range=(values.ports.min, values.ports.max),
         secret_names=app.secrets,
         stop_seconds=values.timeouts.stop,
-        notices=(*notices, *unusable, *doubts, *(provided.notices if software.jupyter else ())),
+        notices=(*notices, *unusable, *doubts, *(_of_jupyter(provided, request) if software.jupyter else ())),
         environment=provided.environment if values.environment.loads else None,
     )
     return Prepared(request, app, launcher, provided.settings, provided.environment, software, outline, inside, tls)
+
+
+def _of_jupyter(provided: Provided, request: Request) -> tuple[str, ...]:
+    """What users of Jupyter should know of the environment, and of the portal, whose job scripts export $host."""
+    if provided.settings.portal.origin or "host" not in request.environment:
+        return provided.notices
+    return (
+        *provided.notices,
+        "portal.origin is not set, without which Jupyter refuses logins through the portal: the site file should have "
+        "the portal's address as browsers show it, such as https://ondemand.example.org",
+    )
 
 
 class _Found(NamedTuple):

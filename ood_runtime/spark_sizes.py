@@ -8,6 +8,7 @@ other nodes' memory = system + worker processes + what executors use
 what executors use = heaps (which Spark counts) + Python workers and other memory outside the heap
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,11 +145,12 @@ def _memory_beside_driver(node: Node, settings: SparkSettings, driver: int) -> i
     reserved = JUPYTER_MEMORY + (1 + count) * settings.master_memory + driver + driver // 10
     left = int((node.memory - reserved) * HEAP_SHARE) // count
     if left < LEAST_EXECUTOR:
+        least = reserved + math.ceil(count * LEAST_EXECUTOR / HEAP_SHARE)
         workers = "a worker" if count == 1 else f"{count} workers"
         raise SettingsError(
             f"{text(_whole(node.memory))} of memory are too little for Jupyter, a Spark driver of {text(driver)} and "
-            f"{workers}",
-            remedy="ask the scheduler for more memory, or set spark.driver.memory and spark.worker.memory",
+            f"{workers}, which need {text(_whole(least + MIB))}",
+            remedy="ask the scheduler for more memory, or set spark.driver.memory lower",
         )
     return _whole(left)
 

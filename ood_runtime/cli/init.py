@@ -1,10 +1,13 @@
 """``ood-runtime init APP DIRECTORY``."""
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from ood_runtime import settings
 from ood_runtime.errors import SettingsError
 from ood_runtime.portal_app import SCHEDULERS, Answers, AppFile, files
 
@@ -34,7 +37,9 @@ from ood_runtime.portal_app import SCHEDULERS, Answers, AppFile, files
     "--portal", metavar="URL", help="The portal's address, as in https://HOST, where no site file has portal.origin."
 )
 @click.option(
-    "--program", default="ood-runtime", show_default=True, metavar="PATH", help="ood-runtime, as the job finds it."
+    "--program",
+    metavar="PATH",
+    help="ood-runtime, as the job finds it. Default: ood-runtime where PATH has it, else the path of this one.",
 )
 @click.option(
     "--parallel-environment",
@@ -44,7 +49,7 @@ from ood_runtime.portal_app import SCHEDULERS, Answers, AppFile, files
     help="Grid Engine's, with control_slaves TRUE.",
 )
 @click.option("--title", default="", metavar="TEXT", help="The app's name in the portal's menu.")
-@click.option("--force", is_flag=True, help="Write files again that are different by now.")
+@click.option("--force", is_flag=True, help="Write files again that are different by now; keeps yours as *.orig.")
 def command(
     app: str,
     directory: Path,
@@ -54,7 +59,7 @@ def command(
     modules: tuple[str, ...],
     tool: str | None,
     portal: str | None,
-    program: str,
+    program: str | None,
     parallel_environment: str,
     title: str,
     force: bool,
@@ -75,18 +80,48 @@ def command(
     if tool is None:
         kind = "jupyter-lab" if app.startswith("jupyter") else "rserver"
         tool = _ask(f"The path of {kind}, if it is not found by itself", "")
+    if portal is None and app.startswith("jupyter") and not _has_origin():
+        portal = _ask("The portal's address, as in https://HOST, if the nodes' site file does not have it", "")
     answers = Answers(
         app=app,
         cluster=cluster,
         scheduler=scheduler,
         modules=(*modules, *(spark_module or "").split()),
-        program=program,
+        program=program or _own_program(),
         command=tool,
-        portal=portal or "",
+        portal=(portal or "").rstrip("/"),
         parallel_environment=parallel_environment,
         title=title,
     )
     write(directory, files(answers), force=force)
+    for doubt in _doubts(answers):
+        click.echo(f"note: {doubt}", err=True)
+
+
+def _own_program() -> str:
+    """How jobs find ood-runtime: by PATH as here, else by the path of the one that runs."""
+    here = Path(sys.argv[0])
+    return str(here.absolute()) if here.name == "ood-runtime" and not shutil.which(here.name) else "ood-runtime"
+
+
+def _doubts(answers: Answers) -> list[str]:
+    """What may be right on the nodes, but is not here."""
+    doubts = []
+    if answers.program.startswith("/") and not os.access(answers.program, os.X_OK):
+        doubts.append(f"{answers.program} is no program on this machine; the nodes must have it")
+    if answers.app.startswith("jupyter") and not answers.portal and not _has_origin():
+        doubts.append(
+            "the settings of this machine have no portal.origin, and --portal was not given: where those of the nodes "
+            "have none either, Jupyter refuses logins through the portal"
+        )
+    return doubts
+
+
+def _has_origin() -> bool:
+    try:
+        return settings.load((), (), os.environ).settings.portal.origin is not None
+    except SettingsError:
+        return False
 
 
 def write(directory: Path, wanted: tuple[AppFile, ...], *, force: bool) -> None:
@@ -101,7 +136,7 @@ def write(directory: Path, wanted: tuple[AppFile, ...], *, force: bool) -> None:
             raise SettingsError(
                 "these files are different by now, and nothing was written:\n"
                 + "\n".join(f"    {directory / name}" for name in changed),
-                remedy="compare with what `ood-runtime init` writes into another directory; --force writes them again",
+                remedy="write into another directory and copy what you want; or --force, which keeps yours as *.orig",
             )
         for file in wanted:
             path = directory / file.name
@@ -109,11 +144,17 @@ def write(directory: Path, wanted: tuple[AppFile, ...], *, force: bool) -> None:
                 click.echo(f"unchanged  {path}")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
+            kept = _keep(path) if file.name in changed else None
             path.write_text(file.content, "utf-8")
             path.chmod(0o755 if file.executable else 0o644)  # others run it, from where the portal has it
-            click.echo(f"{'written' if there[file.name] is None else 'replaced':<11}{path}")
+            click.echo(f"replaced   {path} (yours is {kept.name})" if kept else f"written    {path}")
     except OSError as error:
         raise SettingsError(f"cannot write {error.filename or directory}: {error.strerror}") from error
+
+
+def _keep(path: Path) -> Path:
+    """Keep what is there under another name, in the place of what was kept before."""
+    return path.replace(path.with_name(f"{path.name}.orig"))
 
 
 def _read(path: Path) -> bytes | None:

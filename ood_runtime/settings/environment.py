@@ -91,7 +91,8 @@ class Environment(Section):
         return (
             *((Environment(purge=True),) if self.purge else ()),
             *((Environment(collection=self.collection),) if self.collection else ()),
-            *(Environment(modules=[name]) for name in self.all_modules),
+            *(Environment(modules=[name]) for name in self.modules),
+            *(Environment(more_modules=[name]) for name in self.more_modules),
             *((Environment(conda=self.conda),) if self.conda else ()),
             *((Environment(venv=self.venv),) if self.venv else ()),
             *((Environment(shell=self.shell),) if self.shell else ()),

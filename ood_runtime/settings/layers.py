@@ -19,6 +19,13 @@ PREFIX = "OOD_RUNTIME_"
 SITE_FILE = Path("/etc/ood-runtime/config.yml")
 # Variables of ours that are no settings: the place of the site file, and what a session gives its children.
 RESERVED = {"SITE_CONFIG", "SESSION", "SESSION_DIR", "PYSPARK_KERNEL", "VENV"}
+# What Spark calls by these names has settings of its own, by which the parts of a session are made to fit.
+_SIZES = {
+    "spark.driver.memory": "spark.driver.memory",
+    "spark.executor.memory": "spark.executor.memory",
+    "spark.executor.cores": "spark.executor.cores",
+    "spark.cores.max": "spark.cores_per_application",
+}
 
 
 @dataclass
@@ -67,6 +74,8 @@ def load(config_files: Sequence[Path], overrides: Sequence[str], environment: Ma
     Raises SettingsError with one line for each error of every layer.
     """
     layers = [*_file_layers(config_files, environment), _environment_layer(environment), _flags(overrides)]
+    for layer in layers:
+        _take_sizes(layer)
     problems = [problem for layer in layers for problem in _check(layer)]
     problems += _check_locks(layers)
     problems += _check_protected(layers)
@@ -133,6 +142,25 @@ def _put_text(layer: Layer, key: list[str], text: str, place: str) -> None:
         layer.put(key, files.from_text(text, files.kind(key, Settings)), place)
     except ValueError as error:
         layer.problems.append(f"{place}: {error}")
+
+
+def _take_sizes(layer: Layer) -> None:
+    """Let sizes that were given as entries of spark.conf be the settings that they mean."""
+    conf = _lookup(layer.values, "spark.conf")
+    for entry, key in _SIZES.items():
+        if not isinstance(conf, dict) or entry not in conf:
+            continue
+        value, place = conf.pop(entry), layer.place(f"spark.conf.{entry}")
+        layer.places.pop(f"spark.conf.{entry}", None)
+        if _lookup(layer.values, key) is not None:
+            layer.problems.append(f"{place}: spark.conf: {entry} is the setting {key}, which is given as well")
+            continue
+        if key.endswith("memory") and str(value).isdecimal():  # as Spark reads it
+            value = f"{value}m"
+        try:
+            layer.put(key.split("."), value, place)
+        except ValueError as error:
+            layer.problems.append(f"{place}: {error}")
 
 
 def _check(layer: Layer) -> Iterator[str]:

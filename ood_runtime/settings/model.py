@@ -234,7 +234,9 @@ class Spark(Section):
     class_data_dirs: list[AbsolutePath] = []
     """Where a site keeps such archives; your own cache directory comes last."""
     conf: dict[ConfName, ConfValue] = {}
-    """Entries for Spark's own configuration, merged over ours. Those that secure the cluster cannot be changed."""
+    """Entries for Spark's own configuration, merged over ours. Those that secure the cluster cannot be changed.
+    Sizes are taken as the settings that they mean: spark.driver.memory, spark.executor.memory, spark.executor.cores,
+    and spark.cores.max as spark.cores_per_application."""
     allow_insecure: bool = False
     """Let spark.conf change what secures the cluster. Only a site file can set this."""
 

@@ -250,11 +250,23 @@ ENDS: list[tuple[str | None, dict[str, Any], str, str]] = [
         "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch\n",
         "somebody cancelled it.\nNote: memory ran out\n",
     ),
-    ("ready", {}, "slurmstepd: error: *** JOB 7 ON n CANCELLED AT X ***\n", "The job was cancelled."),
+    (
+        "ready",
+        {},
+        "slurmstepd: error: *** JOB 7 ON n CANCELLED AT X ***\n",
+        "somebody cancelled it.\n\nThe job's output",
+    ),
     ("starting", {}, "", "killed before it could say why, perhaps for lack of memory"),
     ("ready", {}, "", "What to do: ask for more memory"),
     (None, {}, "x\nood-runtime: no Jupyter\n  what to do: module load jupyter\n", "ood-runtime: no Jupyter"),
     (None, {}, "", "ended before it had begun"),
+    (None, {}, "after.sh: line 5: ood-runtime: command not found\n", "--program or --module of ood-runtime init"),
+    (
+        None,
+        {},
+        "a\nmodule load failed: spark/4\n",
+        "The module spark/4 could not be loaded.\nWhat to do: `module avail`",
+    ),
 ]
 
 

@@ -231,6 +231,21 @@ def test_doctor_for_one_app_looks_at_what_it_needs(run_cli: RunCli) -> None:
     assert whats["environment"] == "the lines of environment.shell: changes 2 variables"
 
 
+def test_doctor_looks_at_memory_and_the_portal_of_a_job(run_cli: RunCli) -> None:
+    def found(*overrides: str, **env: str) -> dict[str, dict[str, str]]:
+        arguments = [word for override in overrides for word in ("--set", override)]
+        done = run_cli("doctor", "jupyter-spark", "--json", *arguments, env={**NOTHING, **env})
+        return {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+    assert found()["memory"]["state"] == "good"
+    assert "portal" not in found(), "no job: maybe nobody comes through a portal"
+    job = {"LSB_JOBID": "7", "LSB_MCPU_HOSTS": f"{os.uname().nodename} 2", "LSB_HOSTS": ""}
+    assert found(**job)["portal"]["state"] == "warning"
+    assert found("portal.origin=https://portal.example", **job)["portal"]["state"] == "good"
+    small = found("spark.driver.memory=999g", "spark.worker.memory=999g")["memory"]
+    assert small["state"] == "bad" and small["remedy"]
+
+
 def test_a_wrong_place_and_missing_software_are_told_together(run_cli: RunCli) -> None:
     wrong = ("--set", "host=no.such.host.invalid", "--set", "scratch_dir=/nonexistent")
     done = run_cli("plan", "jupyter-spark", *wrong, *NO_JUPYTER)

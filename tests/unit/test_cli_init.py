@@ -39,7 +39,8 @@ def test_what_somebody_changed_is_left_alone_and_named(run_cli: RunCli, tmp_path
     assert (app / "form.yml").read_text() == "mine"
     assert not (app / "manifest.yml").exists()
     done = run_cli(*arguments, "--force")
-    assert f"replaced   {app}/form.yml" in done.stdout
+    assert f"replaced   {app}/form.yml (yours is form.yml.orig)\n" in done.stdout
+    assert (app / "form.yml.orig").read_text() == "mine"
     assert f"written    {app}/manifest.yml" in done.stdout
     assert (app / "form.yml").read_text().startswith("---")
 
@@ -57,7 +58,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
         os.close(theirs)
-        os.write(ours, b"owens\ntorque\nspark/4.0\n/opt/jupyter/bin/jupyter-lab\n")
+        os.write(ours, b"owens\ntorque\nspark/4.0\n/opt/jupyter/bin/jupyter-lab\nhttps://portal.example/\n")
         output, errors = process.communicate(timeout=30)
     os.close(ours)
     assert process.returncode == 0, errors
@@ -65,7 +66,25 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
     assert 'cluster: "owens"' in (tmp_path / "app" / "form.yml").read_text()
     assert "ppn" in (tmp_path / "app" / "submit.yml.erb").read_text()
     assert "module load spark/4.0 " in (tmp_path / "app" / "template" / "before.sh").read_text()
-    assert "'/opt/jupyter/bin/jupyter-lab'" in (tmp_path / "app" / "template" / "settings.yml.erb").read_text()
+    settings = (tmp_path / "app" / "template" / "settings.yml.erb").read_text()
+    assert "'/opt/jupyter/bin/jupyter-lab'" in settings
+    assert "'https://portal.example'" in settings
+    assert errors == b""
+
+
+def test_what_the_nodes_may_lack_is_told(run_cli: RunCli, tmp_path: Path) -> None:
+    def doubts(app: str, *more: str, env: dict[str, str] | None = None) -> list[str]:
+        done = run_cli("init", app, str(tmp_path / app), "--cluster", "owens", "--force", *more, env=env)
+        assert done.returncode == 0
+        return done.stderr.splitlines()
+
+    (portal,) = doubts("jupyter")
+    assert portal.startswith("note: ") and "portal.origin" in portal
+    assert doubts("jupyter", "--portal", "https://portal.example") == []
+    assert doubts("jupyter", env={"OOD_RUNTIME_PORTAL__ORIGIN": "https://portal.example"}) == []
+    assert doubts("rstudio") == []
+    (program,) = doubts("rstudio", "--program", "/nowhere/ood-runtime")
+    assert "/nowhere/ood-runtime is no program on this machine" in program
 
 
 def test_all_answers_that_are_wrong_are_told_at_once() -> None:
@@ -82,7 +101,7 @@ def test_all_answers_that_are_wrong_are_told_at_once() -> None:
 def test_the_examples_are_what_init_writes(app: str) -> None:
     expected = {file.name: file.content for file in files(Answers(app=app, cluster="cluster"))}
     paths = [path for path in (EXAMPLES / app).rglob("*") if path.is_file()]
-    command = f"ood-runtime init {app} examples/portal/{app} --cluster cluster --force"
+    command = f"ood-runtime init {app} examples/portal/{app} --cluster cluster --program ood-runtime --force"
     assert {str(path.relative_to(EXAMPLES / app)): path.read_text() for path in paths} == expected, command
 
 

@@ -89,7 +89,8 @@ def test_a_collection(modules: Modules, tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_is_told_at_once(modules: Modules, tmp_path: Path) -> None:
     environment = {
-        "modules": ["pyhton/3.12", "python/3.11", "broken/1.0", "python/3.13"],
+        "modules": ["pyhton/3.12", "python/3.11", "broken/1.0"],
+        "more_modules": ["python/3.13"],
         "venv": str(tmp_path / "my-vnv"),
         "shell": "source of-a-module-that-is-not-there",
         "container": str(tmp_path / "imag.sif"),
@@ -108,7 +109,7 @@ def test_all_that_is_wrong_is_told_at_once(modules: Modules, tmp_path: Path) -> 
     assert lines[4].startswith("environment: module load broken/1.0 has failed; it said: ")
     assert "no_such_function" in lines[4] or "no-such-command" in lines[4]
     assert lines[6:8] == [
-        "environment.modules: there is no module python/3.13",
+        "environment.more_modules: there is no module python/3.13",
         "    did you mean python/3.12 or python/3.11?",
     ]
     assert lines[8:] == [f"environment.venv: {tmp_path}/my-vnv is not there", f"    did you mean {tmp_path}/my-venv?"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -78,6 +78,18 @@ def test_the_environment_is_that_of_all_programs(app: SmallApp) -> None:
         assert (environment["NEW"], environment["OF_THE_JOB"], "GONE" in environment) == ("a b", "1", False)
     assert context.loaded == {"NEW"}
     assert prepare(request(env=job)).outline.environment is None
+
+
+def test_a_portal_that_jupyter_does_not_know_is_told(app: SmallApp) -> None:
+    def told(*overrides: str, **env: str) -> bool:
+        return "portal.origin" in " ".join(prepare(request(*overrides, env=env)).outline.notices)
+
+    app.software = replace(app.software, jupyter=cast(Any, SimpleNamespace()))
+    assert told(host="node7")
+    assert not told()
+    assert not told("portal.origin=https://portal.example", host="node7")
+    app.software = replace(app.software, jupyter=None)
+    assert not told(host="node7")
 
 
 def test_an_environment_that_does_not_load_is_told_with_all_else(

@@ -9,7 +9,7 @@ from ood_runtime.errors import SettingsError
 from ood_runtime.settings import load
 from ood_runtime.settings.layers import RESERVED
 from ood_runtime.settings.model import Settings
-from ood_runtime.settings.sizes import GIB
+from ood_runtime.settings.sizes import GIB, MIB
 from tests.unit.settings_files import Files, cores
 
 
@@ -260,3 +260,26 @@ def test_a_flag_for_an_entry_of_spark_conf_keeps_its_dots(files: Files) -> None:
 def test_a_value_that_is_no_yaml(files: Files) -> None:
     (problem,) = files.problems("host=[")
     assert problem.startswith("--set host: cannot be read as a value: '['")
+
+
+def test_sizes_by_the_names_that_spark_has_for_them(files: Files) -> None:
+    found = files.load(
+        "spark.conf.spark.cores.max=3",
+        site="spark: {driver: {memory: 2g}}",
+        session="spark:\n  conf:\n    spark.driver.memory: 3000\n    spark.executor.cores: 2\n    spark.a: b\n",
+        SPARK__CONF="{spark.executor.memory: 1g}",
+    )
+    spark = found.settings.spark
+    assert (spark.driver.memory, spark.executor.memory, spark.executor.cores) == (3000 * MIB, GIB, 2)
+    assert (spark.cores_per_application, spark.conf) == ("3", {"spark.a": "b"})
+    assert found.sources["spark.driver.memory"] == f"{files.session}:3"
+    assert found.sources["spark.executor.memory"] == "$OOD_RUNTIME_SPARK__CONF"
+
+
+def test_sizes_by_both_names_or_with_a_lock(files: Files) -> None:
+    (problem,) = files.problems(user="spark: {driver: {memory: 2g}, conf: {spark.driver.memory: 3g}}")
+    assert problem.startswith(f"{files.user}:1: spark.conf: spark.driver.memory is the setting spark.driver.memory")
+    (problem,) = files.problems("spark.conf.spark.executor.memory=9g", site="locked: [spark.executor]")
+    assert "spark.executor.memory is locked by" in problem
+    problems = files.problems(user="spark: {driver: 5, conf: {spark.driver.memory: 3g}}")
+    assert all(problem.startswith(f"{files.user}:1: ") for problem in problems)
