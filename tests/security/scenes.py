@@ -1,6 +1,7 @@
 """Sessions in batch jobs of two nodes with everything that opens ports, and what mallory kept of an earlier one."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,26 @@ _R = (
     "driver of R (SparkR)",
     "executor: block",
 )
+# What these open is in the others too, in other company: two minutes each, where somebody asks for them.
+_MORE = (
+    Shape("one-off", ("spark.sharing=one", "spark.warm=off"), opens=_OWN),
+    Shape(
+        "connect",
+        ("spark.sharing=connect",),
+        kernel="pyspark-shared",
+        waiting=("/connect.args", 4),
+        opens=(*_ALL, "Spark Connect server ("),
+    ),
+    Shape(
+        "3.5-fair-tls",
+        ("spark.sharing=fair", "spark.warm=context"),
+        release=(3, 5),
+        tls=True,
+        waiting=("/driver.args", 4),
+        opens=_OWN,
+    ),
+    Shape("rstudio", app="rstudio-spark", opens=_R[1:]),
+)
 SHAPES = (
     Shape("fair-context", ("spark.sharing=fair", "spark.warm=context"), waiting=("/driver.args", 4), opens=_OWN),
     Shape(
@@ -110,6 +131,7 @@ SHAPES = (
         opens=_OWN,
     ),
     Shape("rstudio-tls", app="rstudio-spark", tls=True, opens=(*_R, _MOVED)),
+    *(_MORE if "OOD_TEST_ALL_SHAPES" in os.environ else ()),
 )
 
 
