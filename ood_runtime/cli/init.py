@@ -1,7 +1,6 @@
 """``ood-runtime init APP DIRECTORY``."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from ood_runtime.portal_app import SCHEDULERS, Answers, AppFile, files
 @click.option(
     "--program",
     metavar="PATH",
-    help="ood-runtime, as the job finds it. Default: ood-runtime where PATH has it, else the path of this one.",
+    help="ood-runtime, as the job finds it. Default: the path of this one.",
 )
 @click.option(
     "--parallel-environment",
@@ -99,9 +98,9 @@ def command(
 
 
 def _own_program() -> str:
-    """How jobs find ood-runtime: by PATH as here, else by the path of the one that runs."""
+    """How jobs find ood-runtime: by the path of the one that runs, if that is a program."""
     here = Path(sys.argv[0])
-    return str(here.absolute()) if here.name == "ood-runtime" and not shutil.which(here.name) else "ood-runtime"
+    return str(here.absolute()) if here.name == "ood-runtime" else "ood-runtime"
 
 
 def _doubts(answers: Answers) -> list[str]:

@@ -87,6 +87,17 @@ def test_what_the_nodes_may_lack_is_told(run_cli: RunCli, tmp_path: Path) -> Non
     assert "/nowhere/ood-runtime is no program on this machine" in program
 
 
+def test_jobs_start_the_program_that_has_written_the_app(tmp_path: Path) -> None:
+    program = tmp_path / "a place" / "ood-runtime"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nfrom ood_runtime.cli import main\nmain()\n")
+    program.chmod(0o755)
+    command = [str(program), "init", "rstudio", str(tmp_path / "app"), "--cluster", "owens"]
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(command, stdin=subprocess.DEVNULL, env=env, check=True)
+    assert f"exec '{program}' start rstudio" in (tmp_path / "app" / "template" / "script.sh").read_text()
+
+
 def test_all_answers_that_are_wrong_are_told_at_once() -> None:
     wrong = Answers(
         "word", "../x", scheduler="at", modules=("a b", "$(id)"), program="", portal="ondemand", title="two\nlines"
