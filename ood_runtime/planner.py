@@ -72,7 +72,8 @@ class Planner:
     def close(self) -> None:
         """Let the child go."""
         if not self._file.closed:
-            self._file.close()
+            with contextlib.suppress(OSError):  # it has ended before it read all that it was told
+                self._file.close()
             self._socket.close()
 
     def _tell(self, what: object) -> None:
@@ -83,7 +84,7 @@ class Planner:
     def _answer(self) -> Any:
         try:
             answer = pickle.load(self._file)  # noqa: S301  (our own child)
-        except EOFError as error:
+        except (EOFError, ConnectionError) as error:
             raise ServiceDiedError(
                 "the planning process ended unexpectedly", remedy="see the lines above; memory may have run out"
             ) from error

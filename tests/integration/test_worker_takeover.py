@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,10 @@ def test_the_next_one_clears_what_was_killed_at_once(workers: Workers, master: M
     workers.start(2)
     first = workers.start()
     before, others = workers.begun(), set(processes.tree(workers.running[2].pid))
-    for pid in [first.pid, *(pid for pid in processes.marked(workers.session) if pid not in others)]:
-        os.kill(pid, signal.SIGSTOP)  # so that none of them sees another one's end
-    for pid in [first.pid, *(pid for pid in processes.marked(workers.session) if pid not in others)]:
-        os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none of them sees another one's end
+        for pid in [first.pid, *(pid for pid in processes.marked(workers.session) if pid not in others)]:
+            with suppress(ProcessLookupError):  # a sleep of the script's
+                os.kill(pid, number)
     first.wait()
     assert Path(before["cwd"]).exists()
     workers.start()

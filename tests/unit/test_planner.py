@@ -104,6 +104,23 @@ def test_a_child_that_dies_is_an_error_in_words(in_child: InChild, monkeypatch: 
     assert "memory" in caught.value.remedy
 
 
+@pytest.mark.parametrize("first", ["asked", "killed"])
+def test_a_child_that_is_killed_before_it_has_read_what_is_asked(in_child: InChild, first: str) -> None:
+    def scenario() -> Outline:
+        with Planner() as planner:
+            os.kill(planner.pid, signal.SIGSTOP)
+            if first == "asked":
+                planner.ask(REQUEST)
+            os.kill(planner.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, planner.pid, os.WEXITED | os.WNOWAIT)
+            if first == "killed":
+                planner.ask(REQUEST)
+            return planner.outline()
+
+    with pytest.raises(OodRuntimeError, match="ended unexpectedly"):
+        in_child(scenario)
+
+
 def test_signals_of_a_whole_job_are_left_to_the_parent(
     in_child: InChild, outline: Outline, directories: Directories, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ def test_spark_4_has_tls_for_all_and_trusts_one_file() -> None:
     part = cluster("4.0.1")
     assert '"-Dspark.ssl.standalone.port=20003"' in text(part, "spark/master.args")
     assert (probe(part).page.address, probe(part).page.certificate) == (ADDRESS, TLS.inner.certificate)
-    assert "port=20003\n" in text(part, "spark/remote-worker.sh")
+    assert "port=20002\n" in text(part, "spark/remote-worker.sh")
 
 
 def test_what_spark_3_5_cannot_protect_stays_on_its_node() -> None:
