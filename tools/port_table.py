@@ -182,6 +182,18 @@ WITH_TLS = (
     ),
 )  # fmt: skip
 
+# Spark 3.5 has no TLS between the nodes: its web interfaces on the first one stay there.
+WITH_TLS_3_5 = (
+    Row(
+        "Spark 3.5: master, worker and driver on the first node", "web interface", Reach.NODE, _TOKEN,
+        Hears.CLOSED, Speaks.PLAIN, (*MASTER, *WORKER, *_BOTH), said="403",
+    ),
+    Row(
+        "Spark 3.5: worker on another node", f"web interface, {DRAWN}", Reach.CLUSTER, _TOKEN,
+        Hears.CLOSED, Speaks.TLS, ("/remote-worker.args",), said="403",
+    ),
+)  # fmt: skip
+
 
 def table(rows: tuple[Row, ...]) -> str:
     """A Markdown table."""
@@ -198,7 +210,7 @@ def up_to_date(page: str) -> str:
     _, _, rest = rest.partition(END)
     between, _, rest = rest.partition(BEGIN)
     _, _, after = rest.partition(END)
-    written = [f"{BEGIN}\n{table(rows)}\n{END}" for rows in (SESSION, WITH_TLS)]
+    written = [f"{BEGIN}\n{table(rows)}\n{END}" for rows in (SESSION, WITH_TLS + WITH_TLS_3_5)]
     return before + written[0] + between + written[1] + after
 
 

@@ -13,7 +13,7 @@ from tests.security.answers import kind
 from tests.slurm.cluster import Cluster
 from tests.support.accounts import Account, account, second_user, user_of_tests
 from tests.support.session_of_two import PYTHON
-from tools.port_table import SESSION, WITH_TLS, Hears, Reach, Row, Speaks
+from tools.port_table import SESSION, WITH_TLS, WITH_TLS_3_5, Hears, Reach, Row, Speaks
 
 _SUPPORT = Path(__file__).parents[1] / "support"
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -208,6 +208,8 @@ def _row(one: Found, *, tls: bool, release: tuple[int, int], nodes: int) -> Row 
     # With one node there may be nobody else to reach.
     remote = {Reach.NODE: False, Reach.CLUSTER: nodes > 1, Reach.NODES: nodes > 1 or one.remote}
     rows: tuple[Row, ...] = SESSION + WITH_TLS if tls else SESSION
+    if tls and release < (4, 0):
+        rows += WITH_TLS_3_5
     for row in rows:
         ours = any(mark in line for mark in row.marks for line in one.owners.values())
         promised = (row.hears.value, remote[row.reach], encrypted[row.speaks])

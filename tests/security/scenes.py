@@ -111,7 +111,7 @@ _MORE = (
         waiting=("/driver.args", 4),
         opens=_OWN,
     ),
-    Shape("rstudio", app="rstudio-spark", opens=_R[1:]),
+    Shape("rstudio", app="rstudio-spark", opens=("RStudio Server", *_R[2:])),
 )
 SHAPES = (
     Shape("fair-context", ("spark.sharing=fair", "spark.warm=context"), waiting=("/driver.args", 4), opens=_OWN),
