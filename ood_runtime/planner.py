@@ -77,7 +77,7 @@ class Planner:
             self._socket.close()
 
     def _tell(self, what: object) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionError):  # it has ended, as the answer will show
+        with contextlib.suppress(ConnectionError):  # it has ended, as the answer will show
             pickle.dump(what, self._file)
             self._file.flush()
 

@@ -79,7 +79,8 @@ def command(
     if tool is None:
         kind = "jupyter-lab" if app.startswith("jupyter") else "rserver"
         tool = _ask(f"The path of {kind}, if it is not found by itself", "")
-    if portal is None and app.startswith("jupyter") and not _has_origin():
+    needs_portal = portal is None and app.startswith("jupyter") and not _has_origin()
+    if needs_portal:
         portal = _ask("The portal's address, as in https://HOST, if the nodes' site file does not have it", "")
     answers = Answers(
         app=app,
@@ -93,7 +94,7 @@ def command(
         title=title,
     )
     write(directory, files(answers), force=force)
-    for doubt in _doubts(answers):
+    for doubt in _doubts(answers, needs_portal=needs_portal):
         click.echo(f"note: {doubt}", err=True)
 
 
@@ -103,12 +104,12 @@ def _own_program() -> str:
     return str(here.absolute()) if here.name == "ood-runtime" else "ood-runtime"
 
 
-def _doubts(answers: Answers) -> list[str]:
+def _doubts(answers: Answers, *, needs_portal: bool) -> list[str]:
     """What may be right on the nodes, but is not here."""
     doubts = []
     if answers.program.startswith("/") and not os.access(answers.program, os.X_OK):
         doubts.append(f"{answers.program} is no program on this machine; the nodes must have it")
-    if answers.app.startswith("jupyter") and not answers.portal and not _has_origin():
+    if needs_portal and not answers.portal:
         doubts.append(
             "the settings of this machine have no portal.origin, and --portal was not given: where those of the nodes "
             "have none either, Jupyter refuses logins through the portal"

@@ -74,10 +74,11 @@ def load(config_files: Sequence[Path], overrides: Sequence[str], environment: Ma
     Raises SettingsError with one line for each error of every layer.
     """
     layers = [*_file_layers(config_files, environment), _environment_layer(environment), _flags(overrides)]
+    locked = list(_check_locks(layers))
     for layer in layers:
         _take_sizes(layer)
     problems = [problem for layer in layers for problem in _check(layer)]
-    problems += _check_locks(layers)
+    problems += dict.fromkeys([*locked, *_check_locks(layers)])  # by the name that was given, and by what it means
     problems += _check_protected(layers)
     if not problems:
         try:

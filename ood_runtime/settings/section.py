@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 class Section(BaseModel):
     """A section knows all its keys: any other one is an error."""
 
-    # A section's validator is part of that of all settings, the only one that is used: it is not built for itself.
+    # A section's validator is part of that of all settings, the only one that a start uses: none is built for itself.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, defer_build=True)
 
     @field_validator("*", mode="before")

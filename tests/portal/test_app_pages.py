@@ -256,6 +256,12 @@ ENDS: list[tuple[str | None, dict[str, Any], str, str]] = [
         "slurmstepd: error: *** JOB 7 ON n CANCELLED AT X ***\n",
         "somebody cancelled it.\n\nThe job's output",
     ),
+    (
+        "ended",
+        {"message": "ended: signal SIGTERM"},
+        "slurmstepd: error: *** JOB 7 ON n CANCELLED AT X DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS ***\n",
+        "The scheduler ended the job: node failure.",
+    ),
     ("starting", {}, "", "killed before it could say why, perhaps for lack of memory"),
     ("ready", {}, "", "What to do: ask for more memory"),
     (None, {}, "x\nood-runtime: no Jupyter\n  what to do: module load jupyter\n", "ood-runtime: no Jupyter"),

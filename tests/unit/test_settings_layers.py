@@ -281,5 +281,7 @@ def test_sizes_by_both_names_or_with_a_lock(files: Files) -> None:
     assert problem.startswith(f"{files.user}:1: spark.conf: spark.driver.memory is the setting spark.driver.memory")
     (problem,) = files.problems("spark.conf.spark.executor.memory=9g", site="locked: [spark.executor]")
     assert "spark.executor.memory is locked by" in problem
+    (problem,) = files.problems("spark.conf.spark.executor.memory=9g", site="locked: [spark.conf, ports.min]")
+    assert "spark.conf.spark.executor.memory is locked by" in problem
     problems = files.problems(user="spark: {driver: 5, conf: {spark.driver.memory: 3g}}")
     assert all(problem.startswith(f"{files.user}:1: ") for problem in problems)
